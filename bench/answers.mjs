@@ -1,0 +1,53 @@
+// @ts-check
+// Whether an answer of a measured server is right: decoded with the generated code, every signature made again.
+import { createHmac } from "node:crypto";
+import { fromBinary, fromJsonString } from "@bufbuild/protobuf";
+import { VerifyApiKeyResponseSchema } from "../dist/gen/proto/tilegate/v1/api_key_service_pb.js";
+import { BatchGetTileTokensResponseSchema } from "../dist/gen/proto/tilegate/v1/tile_token_service_pb.js";
+import { SIGNING_KEY } from "./fixture.mjs";
+
+const GRPC_PREFIX_BYTES = 5;
+
+/**
+ * @param {import("./requests.mjs").Protocol} protocol @param {readonly import("./fixture.mjs").BenchDataset[]} datasets
+ * @returns {(answer: Buffer) => void}
+ */
+export const checkBatch = (protocol, datasets) => (answer) => {
+  const { tokens } =
+    protocol === "json"
+      ? fromJsonString(BatchGetTileTokensResponseSchema, answer.toString())
+      : fromBinary(
+          BatchGetTileTokensResponseSchema,
+          protocol === "grpc" ? answer.subarray(GRPC_PREFIX_BYTES) : answer,
+        );
+  checkTokens(
+    new Map(Object.entries(tokens).map(([id, { result }]) => [id, { kind: result.case, ...result.value }])),
+    datasets,
+  );
+};
+
+/** @param {readonly import("./fixture.mjs").BenchDataset[]} datasets @returns {(answer: Buffer) => void} */
+export const checkRest = (datasets) => (answer) =>
+  checkTokens(new Map(Object.entries(JSON.parse(answer.toString()).tokens)), datasets);
+
+/** @param {Buffer} answer */
+export function checkVerdict(answer) {
+  const { valid } = fromBinary(VerifyApiKeyResponseSchema, answer.subarray(GRPC_PREFIX_BYTES));
+  if (!valid) throw new Error("the key was refused");
+}
+
+/** @param {Map<string, any>} tokens @param {readonly import("./fixture.mjs").BenchDataset[]} datasets */
+function checkTokens(tokens, datasets) {
+  if (tokens.size !== datasets.length)
+    throw new Error(`${tokens.size} tokens for ${datasets.length} datasets`);
+  const now = Date.now() / 1000;
+  for (const { id, kind, scope } of datasets) {
+    const token = tokens.get(id);
+    if (token?.kind !== kind || token.scope !== scope)
+      throw new Error(`no ${kind} token for ${id}: ${JSON.stringify(token)}`);
+    const sig = createHmac("sha256", SIGNING_KEY).update(`${scope}:${token.exp}`).digest("hex");
+    if (token.sig !== sig) throw new Error(`a wrong signature for ${id}`);
+    const expiresIn = token.expiresIn ?? token.expires_in;
+    if (Math.abs(token.exp - now - expiresIn) > 3) throw new Error(`expires_in ${expiresIn} for ${id}`);
+  }
+}

@@ -1,0 +1,119 @@
+// @ts-check
+import { create, toBinary, toJson } from "@bufbuild/protobuf";
+import {
+  ListApiKeysRequestSchema,
+  VerifyApiKeyRequestSchema,
+} from "../dist/gen/proto/tilegate/v1/api_key_service_pb.js";
+import {
+  BatchGetTileTokensRequestSchema,
+  GetTileTokenRequestSchema,
+} from "../dist/gen/proto/tilegate/v1/tile_token_service_pb.js";
+import { ORIGIN } from "./fixture.mjs";
+
+/**
+ * @typedef {import("./generator/main.mjs").Request} Request
+ * @typedef {"json" | "binary" | "grpc"} Protocol JSON over HTTP/1.1, binary Connect over HTTP/2, gRPC over HTTP/2.
+ * @typedef {Readonly<Record<string, string>>} Headers
+ */
+
+// What a browser sends along, and so every request here.
+const COMMON = {
+  "user-agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+  origin: ORIGIN,
+};
+
+const TOKENS = "/tilegate.v1.TileTokenService";
+
+/** @param {Protocol} protocol @param {readonly string[]} ids @param {Headers} credential @returns {Request} */
+export const batchRequest = (protocol, ids, credential) =>
+  unary(
+    protocol,
+    `${TOKENS}/BatchGetTileTokens`,
+    BatchGetTileTokensRequestSchema,
+    { datasetIds: [...ids] },
+    credential,
+  );
+
+/** @param {Protocol} protocol @param {string} id @param {Headers} credential @returns {Request} */
+export const singleRequest = (protocol, id, credential) =>
+  unary(protocol, `${TOKENS}/GetTileToken`, GetTileTokenRequestSchema, { datasetId: id }, credential);
+
+/** Over gRPC, by a backend. @param {string} token @param {Headers} credential @returns {Request} */
+export const verifyRequest = (token, credential) =>
+  unary(
+    "grpc",
+    "/tilegate.v1.ApiKeyService/VerifyApiKey",
+    VerifyApiKeyRequestSchema,
+    { token, origin: ORIGIN, userAgent: COMMON["user-agent"] },
+    credential,
+  );
+
+/** GeoLens' batch. @param {readonly string[]} ids @param {Headers} credential @returns {Request} */
+export const restRequest = (ids, credential) =>
+  http1("POST", "/api/tiles/tokens/", JSON.stringify({ dataset_ids: ids }), credential);
+
+/** A page of 50 keys, over gRPC, by the operator. @param {string} accountId @param {string} cursor @param {string} token @returns {Request} */
+export const listRequest = (accountId, cursor, token) =>
+  unary(
+    "grpc",
+    "/tilegate.v1.ApiKeyService/ListApiKeys",
+    ListApiKeysRequestSchema,
+    { accountId, cursor, limit: 50 },
+    { authorization: `Bearer ${token}` },
+  );
+
+/**
+ * @template {import("@bufbuild/protobuf").DescMessage} Desc
+ * @param {Protocol} protocol @param {string} path @param {Desc} schema
+ * @param {import("@bufbuild/protobuf").MessageInitShape<Desc>} init @param {Headers} credential
+ * @returns {Request}
+ */
+function unary(protocol, path, schema, init, credential) {
+  const message = create(schema, init);
+  if (protocol === "json") {
+    const connect = { "connect-protocol-version": "1", ...credential };
+    return http1("POST", path, JSON.stringify(toJson(schema, message)), connect);
+  }
+  const bytes = Buffer.from(toBinary(schema, message));
+  const own =
+    protocol === "grpc"
+      ? { "content-type": "application/grpc+proto", te: "trailers", "grpc-timeout": "10S" }
+      : {
+          "content-type": "application/proto",
+          "connect-protocol-version": "1",
+          "connect-timeout-ms": "10000",
+        };
+  const pseudo = {
+    ":method": "POST",
+    ":scheme": "http",
+    ":path": path,
+    ":authority": "tilegate.example.com",
+  };
+  return {
+    protocol: "http2",
+    headers: Object.entries({ ...pseudo, ...own, ...COMMON, ...credential }),
+    body: protocol === "grpc" ? grpcFrame(bytes) : bytes,
+  };
+}
+
+/** @param {Buffer} message */
+export function grpcFrame(message) {
+  const prefix = Buffer.alloc(5);
+  prefix.writeUInt32BE(message.length, 1);
+  return Buffer.concat([prefix, message]);
+}
+
+/** @param {string} method @param {string} path @param {string} body @param {Headers} headers @returns {Request} */
+function http1(method, path, body, headers) {
+  const lines = Object.entries({
+    host: "tilegate.example.com",
+    accept: "*/*",
+    ...COMMON,
+    ...(body && { "content-type": "application/json", "content-length": String(Buffer.byteLength(body)) }),
+    ...headers,
+  }).map(([name, value]) => `${name}: ${value}\r\n`);
+  return {
+    protocol: "http1",
+    bytes: Buffer.from(`${method} ${path} HTTP/1.1\r\n${lines.join("")}\r\n${body}`),
+  };
+}

@@ -1,0 +1,78 @@
+// @ts-check
+import { fromBinary } from "@bufbuild/protobuf";
+import { encodeCursor } from "../../dist/domain/page.js";
+import { ListApiKeysResponseSchema } from "../../dist/gen/proto/tilegate/v1/api_key_service_pb.js";
+import { insertKeys, sealPage } from "../bulk.mjs";
+import { compare, ratios, round, summarize } from "../compare.mjs";
+import { listRequest } from "../requests.mjs";
+import { median, spread } from "../statistics.mjs";
+
+const LIMIT = 50;
+const [SMALL, MIDDLE, LARGE] = [100, 10_000, 1_000_000];
+
+/** @type {import("../run.mjs").RowGroup} */
+export const listing = {
+  ids: ["deep_page"],
+  async run(bench, _wanted, effort) {
+    const { process } = await bench.server("tilegate");
+    const contestants = [
+      ...(await pagesOf(bench, SMALL, { first: 0 })),
+      ...(await pagesOf(bench, MIDDLE, { first: 0, last: MIDDLE - LIMIT })),
+      ...(await pagesOf(bench, LARGE, { first: 0, middle: LARGE / 2, last: LARGE - LIMIT })),
+    ];
+    await bench.sql.query("VACUUM ANALYZE api_keys");
+    const before = await process.usage();
+    const measured = await compare(bench, contestants, effort);
+    const after = await process.usage();
+    const slowdown = (/** @type {string} */ name) =>
+      ratios(measured.get(`${SMALL} first`) ?? [], measured.get(name) ?? [], "callsPerSecond");
+    const values = slowdown(`${LARGE} last`);
+    return [
+      {
+        id: "deep_page",
+        value: round(median(values), 3),
+        unit: "x",
+        target: 1.5,
+        better: "<=",
+        spread: spread(values).map((each) => round(each, 3)),
+        absolute: {
+          slower_than_first_of_100: Object.fromEntries(
+            [...measured.keys()].map((name) => [name, round(median(slowdown(name)), 3)]),
+          ),
+          first_of_100: summarize(measured.get(`${SMALL} first`) ?? []),
+          last_of_1000000: summarize(measured.get(`${LARGE} last`) ?? []),
+          rss_growth_mb: Math.round((after.rssBytes - before.rssBytes) / 1e6),
+        },
+      },
+    ];
+  },
+};
+
+/**
+ * @param {import("../bench.mjs").Bench} bench @param {number} count @param {Record<string, number>} offsets
+ * @returns {Promise<import("../compare.mjs").Contestant[]>}
+ */
+async function pagesOf(bench, count, offsets) {
+  const accountId = await insertKeys(bench, count);
+  const pages = [];
+  for (const [name, offset] of Object.entries(offsets)) {
+    const before = await sealPage(bench, accountId, offset, LIMIT);
+    const cursor = offset === 0 ? "" : encodeCursor(before);
+    pages.push({
+      name: `${count} ${name}`,
+      server: "tilegate",
+      requests: [listRequest(accountId, cursor, bench.fixture.env.OPERATOR_TOKEN ?? "")],
+      inFlight: 4,
+      check: checkPage(count),
+    });
+  }
+  return pages;
+}
+
+/** @param {number} count @returns {(answer: Buffer) => void} */
+const checkPage = (count) => (answer) => {
+  const { apiKeys, totalCount } = fromBinary(ListApiKeysResponseSchema, answer.subarray(5));
+  if (apiKeys.length !== LIMIT || totalCount !== count) {
+    throw new Error(`${apiKeys.length} keys on a page, ${totalCount} in all`);
+  }
+};

@@ -1,0 +1,114 @@
+// @ts-check
+import { checkBatch, checkRest, checkVerdict } from "../answers.mjs";
+import { compare, ratios, round, summarize } from "../compare.mjs";
+import { batchRequest, restRequest, verifyRequest } from "../requests.mjs";
+import { median, spread } from "../statistics.mjs";
+
+/**
+ * Every row of these is one contestant's rate against its yardstick's, by round. `yardstick` undefined: the rate itself.
+ * @type {readonly { id: string, of: string, yardstick?: string, target?: number }[]}
+ */
+const ROWS = [
+  { id: "json_vs_bare", of: "tilegate json key", yardstick: "bare json", target: 4 },
+  { id: "json_vs_constant", of: "tilegate json key", yardstick: "constant http1", target: 0.5 },
+  { id: "json_anonymous_vs_bare", of: "tilegate json anonymous", yardstick: "bare json" },
+  { id: "json_jwt_vs_bare", of: "tilegate json jwt", yardstick: "bare json" },
+  { id: "binary_vs_bare", of: "tilegate binary key", yardstick: "bare binary" },
+  { id: "binary_anonymous_vs_bare", of: "tilegate binary anonymous", yardstick: "bare binary" },
+  { id: "binary_jwt_vs_bare", of: "tilegate binary jwt", yardstick: "bare binary" },
+  { id: "grpc_vs_bare", of: "tilegate grpc key", yardstick: "bare grpc", target: 4 },
+  { id: "grpc_vs_constant", of: "tilegate grpc key", yardstick: "constant grpc", target: 0.4 },
+  { id: "grpc_anonymous_vs_bare", of: "tilegate grpc anonymous", yardstick: "bare grpc" },
+  { id: "grpc_jwt_vs_bare", of: "tilegate grpc jwt", yardstick: "bare grpc" },
+  { id: "rest_vs_handwritten", of: "tilegate rest key", yardstick: "handwritten", target: 1.2 },
+  { id: "rest_anonymous_vs_handwritten", of: "tilegate rest anonymous", yardstick: "handwritten" },
+  { id: "verify_vs_unary", of: "tilegate verify", yardstick: "bare verify", target: 0.85 },
+  { id: "redis_vs_process", of: "redis-only json", yardstick: "tilegate json anonymous", target: 0.5 },
+];
+
+/** @type {import("../run.mjs").RowGroup} */
+export const throughput = {
+  ids: ROWS.map(({ id }) => id),
+  async run(bench, wanted, effort) {
+    /** @type {import("../report.mjs").Row[]} */
+    const rows = [];
+    const all = contestants(bench.fixture);
+    // Rows with a common contestant are measured together.
+    for (const group of groups(ROWS.filter(({ id }) => wanted.has(id)))) {
+      const names = new Set(group.flatMap(({ of, yardstick }) => [of, ...(yardstick ? [yardstick] : [])]));
+      const measured = await compare(
+        bench,
+        all.filter(({ name }) => names.has(name)),
+        effort,
+      );
+      for (const { id, of, yardstick = "", target } of group) {
+        const [a = [], b = []] = [measured.get(of), measured.get(yardstick)];
+        const rates = ratios(a, b, "callsPerSecond");
+        rows.push({
+          id,
+          value: round(median(rates), 3),
+          unit: "x",
+          ...(target !== undefined && { target }),
+          spread: spread(rates).map((each) => round(each, 3)),
+          absolute: {
+            cpu_ratio: round(median(ratios(b, a, "cpuMicroseconds")), 3),
+            [of]: summarize(a),
+            [yardstick]: summarize(b),
+          },
+        });
+      }
+    }
+    return rows;
+  },
+};
+
+/** By the first word after the server's name. @param {readonly (typeof ROWS)[number][]} rows */
+function groups(rows) {
+  /** @type {Map<string, (typeof ROWS)[number][]>} */
+  const byPrefix = new Map();
+  for (const row of rows) {
+    const prefix = row.id.split("_")[0] ?? "";
+    byPrefix.set(prefix, [...(byPrefix.get(prefix) ?? []), row]);
+  }
+  return byPrefix.values();
+}
+
+/** @param {import("../fixture.mjs").Fixture} fixture @returns {import("../compare.mjs").Contestant[]} */
+function contestants({ datasets, apiKey, jwt, serviceToken }) {
+  const ids = datasets.map(({ id }) => id);
+  const key = { "x-api-key": apiKey };
+  const credentials = { key, anonymous: {}, jwt: { authorization: `Bearer ${jwt}` } };
+  const batches = /** @type {const} */ (["json", "binary", "grpc"]).flatMap((protocol) => {
+    const check = checkBatch(protocol, datasets);
+    const bare = {
+      name: `bare ${protocol}`,
+      server: "bare-connect",
+      requests: [batchRequest(protocol, ids, key)],
+      check,
+    };
+    const own = Object.entries(credentials).map(([name, credential]) => ({
+      name: `tilegate ${protocol} ${name}`,
+      server: "tilegate",
+      requests: [batchRequest(protocol, ids, credential)],
+      check,
+    }));
+    return [...own, bare];
+  });
+  const rest = { requests: [restRequest(ids, key)], check: checkRest(datasets) };
+  const verify = {
+    requests: [verifyRequest(apiKey, { authorization: `Bearer ${serviceToken}` })],
+    check: checkVerdict,
+  };
+  const anonymous = { requests: [batchRequest("json", ids, {})], check: checkBatch("json", datasets) };
+  return [
+    ...batches,
+    { ...anonymous, name: "redis-only json", server: "redis-only" },
+    { name: "constant http1", server: "constant-http1", requests: [batchRequest("json", ids, key)] },
+    { name: "constant grpc", server: "constant-grpc", requests: [batchRequest("grpc", ids, key)] },
+    { ...rest, name: "tilegate rest key", server: "tilegate" },
+    { ...rest, name: "tilegate rest anonymous", server: "tilegate", requests: [restRequest(ids, {})] },
+    { ...rest, name: "handwritten", server: "handwritten" },
+    { ...verify, name: "tilegate verify", server: "tilegate" },
+    { ...verify, name: "bare verify", server: "bare-connect" },
+  ];
+}

@@ -1,0 +1,42 @@
+// @ts-check
+// Tilegate, except that nothing stays in the process: each batch reads its datasets from Redis, which is what a replica
+// does that has just started. The service has no such switch, so this composes it with a cache whose entries may stay
+// for 0 ms; everything else, the shared level included, is its own.
+import pino from "pino";
+import { createApp } from "../../dist/app.js";
+import { openBackend } from "../../dist/backend.js";
+import { readConfig } from "../../dist/config.js";
+import { systemClock as clock } from "../../dist/domain/clock.js";
+import { startServer } from "../../dist/server/server.js";
+import { createCachedDatasetStore, loadDatasets } from "../../dist/stores/cache/cached-dataset-store.js";
+import { datasetCodec } from "../../dist/stores/cache/codecs.js";
+import { createRedisLevel } from "../../dist/stores/cache/redis-level.js";
+import { createVersionedCache } from "../../dist/stores/cache/versioned-cache.js";
+import { createPrismaDatasetStore } from "../../dist/stores/prisma-dataset-store.js";
+import { createRedis } from "../../dist/stores/redis.js";
+
+const config = readConfig(process.env);
+const log = pino({ level: "warn" }, pino.destination(2));
+const backend = await openBackend({ config, log, clock });
+
+const redis = createRedis(process.env.REDIS_URL ?? "", { log });
+await redis.settled;
+const uncached = createPrismaDatasetStore(backend.database);
+const lifetimes = { ttlMs: 3_600_000, negativeTtlMs: 5_000 };
+const shared = createRedisLevel({
+  redis: redis.client,
+  prefix: "{redis-only}:",
+  breaker: { attempt: (operation) => operation() },
+  name: "dataset",
+  codec: datasetCodec,
+  lifetimes,
+  clock,
+});
+const cache = createVersionedCache({ load: loadDatasets(uncached), shared, lifetimes, maxEntries: 1, clock });
+cache.limitStay(0);
+const datasets = createCachedDatasetStore(uncached, cache, clock);
+
+const app = createApp({ ...backend, stores: { ...backend.stores, datasets } });
+const { port } = await startServer({ host: "127.0.0.1", port: 0, handler: app.handler });
+app.setServing(true);
+process.send?.({ listening: { port } });

@@ -1,0 +1,59 @@
+// Compares proto/ with what main last had: on a branch its fork from main, on main itself the commit before.
+// Wire and JSON compatibility, as buf.yaml says.
+import { execFileSync } from "node:child_process";
+import { mkdirSync, rmSync, symlinkSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const before = join(root, "node_modules/.cache/tilegate/before");
+
+function git(...args) {
+  return execFileSync("git", args, {
+    cwd: root,
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "ignore"],
+  }).trim();
+}
+
+function tryGit(...args) {
+  try {
+    return git(...args);
+  } catch {
+    return undefined;
+  }
+}
+
+function baseline() {
+  const head = tryGit("rev-parse", "HEAD");
+  for (const main of ["origin/main", "main"]) {
+    const fork = tryGit("merge-base", "HEAD", main);
+    if (fork !== undefined && fork !== head) return fork;
+  }
+  return tryGit("rev-parse", "--verify", "--quiet", "HEAD~1");
+}
+
+const commit = baseline();
+if (commit === undefined || tryGit("rev-parse", "--verify", "--quiet", `${commit}:proto`) === undefined) {
+  console.log("nothing to compare with: no earlier commit has proto/");
+  process.exit(0);
+}
+
+rmSync(before, { recursive: true, force: true });
+mkdirSync(join(before, "node_modules/.cache/tilegate"), { recursive: true });
+const archive = execFileSync("git", ["archive", commit, "proto", "buf.yaml"], { cwd: root });
+execFileSync("tar", ["-x", "-C", before], { input: archive });
+symlinkSync(
+  join(root, "node_modules/.cache/tilegate/proto"),
+  join(before, "node_modules/.cache/tilegate/proto"),
+);
+
+const image = join(root, "node_modules/.cache/tilegate/before.binpb");
+const buf = join(root, "node_modules/.bin/buf");
+execFileSync(buf, ["build", "-o", image], { cwd: before, stdio: "inherit" });
+try {
+  execFileSync(buf, ["breaking", "--against", image], { cwd: root, stdio: "inherit" });
+} catch {
+  process.exit(1);
+}
+console.log(`compatible with ${commit.slice(0, 12)}`);

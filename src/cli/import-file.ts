@@ -1,0 +1,91 @@
+import { readFile } from "node:fs/promises";
+import { fromJson, type JsonObject, type JsonValue } from "@bufbuild/protobuf";
+import type { DatasetInput } from "../domain/datasets/dataset-rules.js";
+import { DomainError, invalid } from "../domain/errors.js";
+import { DatasetSchema } from "../gen/proto/tilegate/v1/dataset_pb.js";
+import { toInput } from "../rpc/dataset-service.js";
+import { requireStorableText, violationsOf } from "../schema/validate.js";
+
+/** Enough to see what kind of mistake it is. */
+const MAX_REPORTED = 20;
+
+const ENUM_PREFIXES: Record<string, string> = {
+  kind: "DATASET_KIND_",
+  visibility: "DATASET_VISIBILITY_",
+  status: "PUBLICATION_STATUS_",
+};
+
+/**
+ * The datasets of an import file: a JSON array of Dataset messages, or an object whose `datasets` is one. Field names
+ * in snake or camel case; enum values also in short (`vector`, `public`, `draft`).
+ * @throws DomainError that names every bad row by index and field, up to 20 of them.
+ */
+export async function readImportFile(path: string): Promise<DatasetInput[]> {
+  const rows = parseRows(await readText(path));
+  const problems: string[] = [];
+  const inputs: DatasetInput[] = [];
+  for (const [index, row] of rows.entries()) {
+    try {
+      inputs.push(parseRow(row, `datasets[${index}]`));
+    } catch (error) {
+      if (!(error instanceof DomainError)) throw error;
+      problems.push(error.message);
+    }
+  }
+  if (problems.length === 0) return inputs;
+  const unreported = problems.length - MAX_REPORTED;
+  const lines = [...problems.slice(0, MAX_REPORTED), ...(unreported > 0 ? [`and ${unreported} more`] : [])];
+  throw new DomainError("invalid_argument", "INVALID_FILE", `nothing was imported:\n  ${lines.join("\n  ")}`);
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    throw invalid("FILE", error instanceof Error ? error.message : "can't be read");
+  }
+}
+
+function parseRows(text: string): JsonValue[] {
+  let parsed: JsonValue;
+  try {
+    parsed = JSON.parse(text) as JsonValue;
+  } catch (error) {
+    throw invalid("FILE", `is not valid JSON: ${error instanceof Error ? error.message : error}`);
+  }
+  const rows = isObject(parsed) ? parsed.datasets : parsed;
+  if (!Array.isArray(rows))
+    throw invalid("FILE", "must be an array of datasets, or an object with one in `datasets`");
+  if (rows.length === 0) throw invalid("FILE", "holds no dataset");
+  return rows;
+}
+
+function parseRow(row: JsonValue, path: string): DatasetInput {
+  if (!isObject(row)) throw invalid(path, "must be an object");
+  const expanded = Object.entries(row).map(([name, value]) => [name, expandEnum(name, value)]);
+  const dataset = parseMessage(Object.fromEntries(expanded) as JsonObject, path);
+  const violations = violationsOf(DatasetSchema, dataset);
+  if (violations.length > 0) {
+    const named = violations.map((violation) => `${path}.${violation}`);
+    throw new DomainError("invalid_argument", "INVALID_FIELD", named.join("; "));
+  }
+  requireStorableText(DatasetSchema, dataset, `${path}.`);
+  return toInput(dataset, path);
+}
+
+function parseMessage(row: JsonObject, path: string) {
+  try {
+    return fromJson(DatasetSchema, row);
+  } catch (error) {
+    throw invalid(path, error instanceof Error ? error.message : "is malformed");
+  }
+}
+
+function expandEnum(name: string, value: JsonValue | undefined): JsonValue | undefined {
+  const prefix = ENUM_PREFIXES[name];
+  if (prefix === undefined || typeof value !== "string" || value.startsWith(prefix)) return value;
+  return prefix + value.toUpperCase();
+}
+
+const isObject = (value: JsonValue): value is JsonObject =>
+  typeof value === "object" && value !== null && !Array.isArray(value);

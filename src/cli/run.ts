@@ -1,0 +1,49 @@
+import { readFileSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+import { ConfigError } from "../config.js";
+import { DomainError } from "../domain/errors.js";
+import { VaultError } from "../domain/keys/vault.js";
+import { DirectoryInUseError } from "../stores/directory-lock.js";
+import { MigrationError } from "../stores/migrations.js";
+import { addHealthcheckCommand } from "./healthcheck.js";
+
+const EXIT_FAILURE = 1;
+const EXIT_CONFIGURATION = 2;
+
+const { version }: { version: string } = JSON.parse(
+  readFileSync(new URL("../../package.json", import.meta.url), "utf8"),
+);
+
+/**
+ * Runs a command line to its end, printing its failure. A command that failed without one has set process.exitCode.
+ * @returns The exit code of a failure; undefined if there was none.
+ */
+export async function run(args: readonly string[], env: NodeJS.ProcessEnv): Promise<number | undefined> {
+  try {
+    const program = await loadProgram(args, env);
+    await program.parseAsync(args, { from: "user" });
+    return undefined;
+  } catch (error) {
+    // What is wrong with its arguments, or the help that was asked for, it has printed itself.
+    if (error instanceof CommanderError) return error.exitCode;
+    process.stderr.write(`tilegate: ${describe(error)}\n`);
+    return error instanceof ConfigError ? EXIT_CONFIGURATION : EXIT_FAILURE;
+  }
+}
+
+/** Containers run the health check every few seconds: it doesn't load the service, which takes a second. */
+async function loadProgram([command]: readonly string[], env: NodeJS.ProcessEnv): Promise<Command> {
+  if (command === "healthcheck") return addHealthcheckCommand(new Command("tilegate").exitOverride(), env);
+  const { createProgram } = await import("./program.js");
+  return createProgram(env, version);
+}
+
+/** Expected failures in one line or a few; the rest, being a defect, with its stack. */
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const expected = [ConfigError, DomainError, DirectoryInUseError, MigrationError, VaultError].some(
+    (type) => error instanceof type,
+  );
+  if (expected || "syscall" in error) return error.message;
+  return error.stack ?? error.message;
+}

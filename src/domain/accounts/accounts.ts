@@ -1,0 +1,143 @@
+import { randomUUID } from "node:crypto";
+import type { Clock } from "../clock.js";
+import { DomainError, invalid, notFound } from "../errors.js";
+import { managedAccount, manages, requireManager } from "../identity/management.js";
+import type { Caller } from "../identity/principal.js";
+import { generateSecret, hashSecret } from "../identity/secret.js";
+import type { Page, PageRequest } from "../page.js";
+import { DuplicateError } from "../store.js";
+import { isUuid } from "../uuid.js";
+import type { Account, AccountStore, ServiceToken, ServiceTokenStore } from "./account.js";
+
+/** Managing accounts and their service tokens. Every use case throws DomainError for callers who may not. */
+export interface Accounts {
+  create(caller: Caller, input: { id?: string; name: string }): Promise<Account>;
+  get(caller: Caller, id: string): Promise<Account>;
+  /** Operator only. @throws DomainError not_found. */
+  findByName(caller: Caller, name: string): Promise<Account>;
+  list(caller: Caller, page: PageRequest): Promise<Page<Account>>;
+  /** The secret is in the answer, and nowhere else ever after. */
+  createServiceToken(
+    caller: Caller,
+    input: { accountId?: string; name: string; expireTime?: Date },
+  ): Promise<{ serviceToken: ServiceToken; secret: string }>;
+  listServiceTokens(
+    caller: Caller,
+    accountId: string | undefined,
+    page: PageRequest,
+  ): Promise<Page<ServiceToken>>;
+  revokeServiceToken(caller: Caller, id: string): Promise<ServiceToken>;
+}
+
+export interface AccountsOptions {
+  readonly accounts: AccountStore;
+  readonly serviceTokens: ServiceTokenStore;
+  readonly clock: Clock;
+}
+
+export function createAccounts({ accounts, serviceTokens, clock }: AccountsOptions): Accounts {
+  async function existing(accountId: string): Promise<string> {
+    if ((await accounts.find(accountId)) === undefined) throw notFound("account");
+    return accountId;
+  }
+
+  return {
+    async create(caller, { id = randomUUID(), name }) {
+      requireOperator(caller);
+      // A claim in the form of an id is taken for an id, so such a name would name another account.
+      if (isUuid(name)) throw invalid("name", "must not have the form of a UUID");
+      const account = { id, name, created: clock() };
+      try {
+        await accounts.insert(account);
+      } catch (error) {
+        if (!(error instanceof DuplicateError)) throw error;
+        const { field } = error;
+        throw new DomainError("already_exists", "ALREADY_EXISTS", `${field}: is taken`, { field });
+      }
+      return account;
+    },
+
+    async get(caller, id) {
+      const belongs = caller.some(
+        (principal) =>
+          principal.type === "operator" || (principal.type !== "api_key" && principal.accountId === id),
+      );
+      if (!belongs) {
+        requirePrincipal(caller);
+        throw notFound("account");
+      }
+      const account = await accounts.find(id);
+      if (account === undefined) throw notFound("account");
+      return account;
+    },
+
+    async findByName(caller, name) {
+      requireOperator(caller);
+      const account = await accounts.findByName(name);
+      if (account === undefined) throw notFound("account");
+      return account;
+    },
+
+    async list(caller, page) {
+      requireOperator(caller);
+      return accounts.list(page);
+    },
+
+    async createServiceToken(caller, { accountId: requested, name, expireTime }) {
+      const accountId = await existing(managedAccount(requireAdministrator(caller), requested));
+      const now = clock();
+      if (expireTime !== undefined && expireTime <= now)
+        throw invalid("expire_time", "must be in the future");
+      const secret = generateSecret("tgs_");
+      const serviceToken: ServiceToken = {
+        id: randomUUID(),
+        accountId,
+        name,
+        secretHash: hashSecret(secret),
+        created: now,
+        expireTime,
+      };
+      await serviceTokens.insert(serviceToken);
+      return { serviceToken, secret };
+    },
+
+    async listServiceTokens(caller, requested, page) {
+      return serviceTokens.list(
+        await existing(managedAccount(requireAdministrator(caller), requested)),
+        page,
+      );
+    },
+
+    async revokeServiceToken(caller, id) {
+      const scope = requireAdministrator(caller);
+      const token = await serviceTokens.find(id);
+      if (token === undefined || !manages(scope, token.accountId)) throw notFound("service token");
+      const revoked = await serviceTokens.revoke(id, clock());
+      if (revoked === undefined) throw notFound("service token");
+      return revoked;
+    },
+  };
+}
+
+function requirePrincipal(caller: Caller): void {
+  if (caller.length === 0) {
+    throw new DomainError("unauthenticated", "CREDENTIAL_REQUIRED", "a credential is required");
+  }
+}
+
+function requireOperator(caller: Caller): void {
+  requirePrincipal(caller);
+  if (!caller.some(({ type }) => type === "operator")) {
+    throw new DomainError("permission_denied", "NOT_THE_OPERATOR", "only the operator may do this");
+  }
+}
+
+/** A service token must not make another one: what a stolen one could do would outlive its revocation. */
+function requireAdministrator(caller: Caller) {
+  requirePrincipal(caller);
+  const people = caller.filter(({ type }) => type !== "service");
+  if (people.length === 0) {
+    throw new DomainError("permission_denied", "NOT_AN_ADMINISTRATOR", "service tokens may not do this");
+  }
+  return requireManager(people);
+}

@@ -1,0 +1,68 @@
+import type { DatasetReader } from "../datasets/dataset.js";
+import { invalid, notFound } from "../errors.js";
+import { canonicalUuid } from "../uuid.js";
+import type { ApiKey, ApiKeySettings } from "./api-key.js";
+import { requireValidOrigins } from "./origins.js";
+
+/** A setting that is present changes, null clears it to its default, an absent one stays as it is. */
+export type ApiKeyChange = {
+  readonly [Setting in keyof ApiKeySettings]?: ApiKeySettings[Setting] | null | undefined;
+};
+
+/** An empty name is replaced by a generated one. */
+export const DEFAULT_SETTINGS: ApiKeySettings = {
+  name: "",
+  description: "",
+  userAgent: "",
+  origins: [],
+  enabled: true,
+  expireTime: undefined,
+  datasetIds: [],
+  rateLimit: undefined,
+};
+
+/** `key` with the change applied, not yet checked. */
+export function changeSettings(key: ApiKey, change: ApiKeyChange): ApiKey {
+  const changed = <Setting extends keyof ApiKeySettings>(setting: Setting): ApiKeySettings[Setting] => {
+    const value: ApiKeySettings[Setting] | null | undefined = change[setting];
+    if (value === undefined) return key[setting];
+    return value === null ? DEFAULT_SETTINGS[setting] : value;
+  };
+  return {
+    ...key,
+    name: changed("name") || generatedName(key),
+    description: changed("description"),
+    userAgent: changed("userAgent"),
+    origins: changed("origins"),
+    enabled: changed("enabled"),
+    expireTime: changed("expireTime"),
+    datasetIds: [...new Set(changed("datasetIds").map(canonicalUuid))],
+    rateLimit: changed("rateLimit"),
+  };
+}
+
+/**
+ * Checks what a schema can't say of a change that made `key`: origin patterns, an expiry in the future, datasets of
+ * the key's own account.
+ * @throws DomainError invalid_argument, or not_found for a dataset.
+ */
+export async function requireValidChange(
+  key: ApiKey,
+  change: ApiKeyChange,
+  listedBefore: readonly string[],
+  { datasets, now }: { readonly datasets: DatasetReader; readonly now: Date },
+): Promise<void> {
+  requireValidOrigins(change.origins ?? []);
+  if (change.expireTime && change.expireTime <= now) throw invalid("expire_time", "must be in the future");
+  // Datasets go while keys list them: what a key lists already may be written back to it.
+  const added = key.datasetIds.filter((id) => !listedBefore.includes(id));
+  if (added.length === 0) return;
+  const found = await datasets.findMany(added);
+  const missing = added.find((id) => found.get(id)?.accountId !== key.accountId);
+  if (missing !== undefined) throw notFound(`dataset ${missing}`);
+}
+
+/** For example "Key 2026-11-21 7f3a": when it was made, and how its id begins. */
+function generatedName({ id, created }: ApiKey): string {
+  return `Key ${created.toISOString().slice(0, 10)} ${id.slice(0, 4)}`;
+}

@@ -1,0 +1,113 @@
+import { z } from "zod";
+import { DomainError, invalid, notFound } from "../domain/errors.js";
+import type { ApiKeys, RevealedApiKey } from "../domain/keys/api-keys.js";
+import type { ApiKeyChange } from "../domain/keys/settings.js";
+import { DEFAULT_PAGE_LIMIT, decodeCursor, encodeCursor } from "../domain/page.js";
+import { ApiKeySchema } from "../gen/proto/tilegate/v1/api_key_pb.js";
+import { ListApiKeysRequestSchema } from "../gen/proto/tilegate/v1/api_key_service_pb.js";
+import { checked } from "../schema/validate.js";
+import type { Route } from "./router.js";
+
+/** Only the types: the limits are the schema's, as for RPCs. A misspelt restriction must not pass unnoticed. */
+const settings = z.strictObject({
+  name: z.string().nullish(),
+  description: z.string().nullish(),
+  user_agent: z.string().nullish(),
+  origins: z.array(z.string()).nullish(),
+  // What an answer also has, so that one can be edited and sent back. Not settings: ignored.
+  id: z.unknown().optional(),
+  token: z.unknown().optional(),
+  created: z.unknown().optional(),
+  changed: z.unknown().optional(),
+});
+
+/** MapTiler's API key routes: its paths, shapes and null semantics, so that its clients work unchanged. */
+export function createMapTilerRoutes(apiKeys: ApiKeys): Route[] {
+  const collection = /^\/v1\/api_keys\/?$/;
+  const item = /^\/v1\/api_keys\/(?<key_id>[^/]+)\/?$/;
+  return [
+    {
+      method: "GET",
+      path: collection,
+      async handle({ caller, query }) {
+        const page = await apiKeys.list(await caller(), parsePage(query));
+        return {
+          cursor: page.next === undefined ? null : encodeCursor(page.next),
+          total_count: page.totalCount,
+          items: page.items.map(toJson),
+        };
+      },
+    },
+    {
+      method: "POST",
+      path: collection,
+      async handle({ caller, json }) {
+        const principals = await caller();
+        return toJson(await apiKeys.create(principals, parseSettings((await json()) ?? {})));
+      },
+    },
+    {
+      method: "GET",
+      path: item,
+      async handle({ caller, params: { key_id = "" } }) {
+        const revealed = await apiKeys.get(await caller(), key_id);
+        // MapTiler knows no restoring: there a deleted key is gone.
+        if (revealed.key.deleted !== undefined) throw notFound("API key");
+        return toJson(revealed);
+      },
+    },
+    {
+      method: "DELETE",
+      path: item,
+      async handle({ caller, params: { key_id = "" } }) {
+        await apiKeys.delete(await caller(), key_id);
+        return {};
+      },
+    },
+    {
+      method: "POST",
+      path: /^\/v1\/api_keys\/(?<key_id>[^/]+)\/change_settings\/?$/,
+      async handle({ caller, json, params: { key_id = "" } }) {
+        const principals = await caller();
+        return toJson(await apiKeys.update(principals, key_id, parseSettings((await json()) ?? {})));
+      },
+    },
+  ];
+}
+
+function parsePage(query: URLSearchParams) {
+  const given = query.get("limit");
+  if (given !== null && !/^\d{1,3}$/.test(given))
+    throw invalid("limit", "must be a whole number from 10 to 100");
+  const limit = given === null ? DEFAULT_PAGE_LIMIT : Number(given);
+  if (limit === 0) throw invalid("limit", "must be a whole number from 10 to 100");
+  checked(ListApiKeysRequestSchema, { limit });
+  const cursor = query.get("cursor");
+  return { limit, before: cursor ? decodeCursor(cursor) : undefined };
+}
+
+function parseSettings(body: unknown): ApiKeyChange {
+  const parsed = settings.safeParse(body);
+  if (!parsed.success) throw invalidBody(parsed.error);
+  const { name, description, user_agent: userAgent, origins } = parsed.data;
+  const given = { name, description, userAgent, origins };
+  checked(ApiKeySchema, Object.fromEntries(Object.entries(given).filter(([, value]) => value !== null)));
+  return given;
+}
+
+function invalidBody(error: z.ZodError): DomainError {
+  const problems = error.issues.map(({ path, message }) => `${path.join(".") || "body"}: ${message}`);
+  const field = error.issues[0]?.path.join(".") || undefined;
+  return new DomainError("invalid_argument", "INVALID_FIELD", problems.join("; "), { field });
+}
+
+const toJson = ({ key, token }: RevealedApiKey) => ({
+  id: key.id,
+  token,
+  name: key.name,
+  description: key.description || null,
+  user_agent: key.userAgent || null,
+  origins: key.origins,
+  created: key.created.toISOString(),
+  changed: key.changed.toISOString(),
+});

@@ -1,0 +1,87 @@
+import { DomainError, type ErrorKind } from "../domain/errors.js";
+import type { HttpResponse } from "../server/http-handler.js";
+
+/** A failure that is HTTP's own, or of an API whose error bodies are fixed. */
+export class HttpError extends Error {
+  override readonly name = "HttpError";
+  constructor(
+    readonly status: number,
+    detail: string,
+    readonly options: { headers?: Record<string, string>; body?: unknown } = {},
+  ) {
+    super(detail);
+  }
+}
+
+const STATUSES: Record<ErrorKind, number> = {
+  invalid_argument: 422,
+  unauthenticated: 401,
+  permission_denied: 403,
+  not_found: 404,
+  already_exists: 409,
+  failed_precondition: 409,
+  aborted: 409,
+  resource_exhausted: 429,
+  unavailable: 503,
+};
+
+const TITLES: Record<number, string> = {
+  400: "Bad Request",
+  401: "Unauthorized",
+  403: "Forbidden",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  409: "Conflict",
+  413: "Content Too Large",
+  422: "Unprocessable Content",
+  429: "Too Many Requests",
+  500: "Internal Server Error",
+  503: "Service Unavailable",
+};
+
+export function sendJson(
+  response: HttpResponse,
+  status: number,
+  body: unknown,
+  headers: Record<string, string> = {},
+  contentType = "application/json",
+): void {
+  // First, so that a body that can't be written leaves room for an error.
+  const text = JSON.stringify(body);
+  response.writeHead(status, { "content-type": contentType, ...headers });
+  response.end(text);
+}
+
+/**
+ * The one place where failures become REST answers: RFC 9457, unless the error brings a body of its own.
+ * @returns The status, for the log.
+ */
+export function sendError(response: HttpResponse, error: unknown): number {
+  if (error instanceof HttpError) {
+    const { headers, body } = error.options;
+    if (body !== undefined) sendJson(response, error.status, body, headers);
+    else sendProblem(response, error.status, error.message, {}, headers);
+    return error.status;
+  }
+  if (error instanceof DomainError) {
+    const status = STATUSES[error.kind];
+    const headers: Record<string, string> = {};
+    if (status === 401) headers["www-authenticate"] = "Bearer";
+    if (error.retryAfterSeconds !== undefined) headers["retry-after"] = String(error.retryAfterSeconds);
+    sendProblem(response, status, error.message, { reason: error.reason, field: error.field }, headers);
+    return status;
+  }
+  sendProblem(response, 500, "internal error");
+  return 500;
+}
+
+function sendProblem(
+  response: HttpResponse,
+  status: number,
+  detail: string,
+  members: Record<string, unknown> = {},
+  headers?: Record<string, string>,
+): void {
+  const problem = { type: "about:blank", title: TITLES[status], status, detail, ...members };
+  sendJson(response, status, problem, headers, "application/problem+json");
+}

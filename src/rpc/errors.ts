@@ -1,0 +1,60 @@
+import { create } from "@bufbuild/protobuf";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
+import type { Logger } from "pino";
+import { DomainError, type ErrorKind } from "../domain/errors.js";
+import { ErrorInfoSchema, RetryInfoSchema } from "../gen/proto/google/rpc/error_details_pb.js";
+
+const CODES: Record<ErrorKind, Code> = {
+  invalid_argument: Code.InvalidArgument,
+  unauthenticated: Code.Unauthenticated,
+  permission_denied: Code.PermissionDenied,
+  not_found: Code.NotFound,
+  already_exists: Code.AlreadyExists,
+  failed_precondition: Code.FailedPrecondition,
+  aborted: Code.Aborted,
+  resource_exhausted: Code.ResourceExhausted,
+  unavailable: Code.Unavailable,
+};
+
+function toConnectError(error: DomainError): ConnectError {
+  const metadata: Record<string, string> = error.field === undefined ? {} : { field: error.field };
+  const connectError = new ConnectError(error.message, CODES[error.kind], undefined, [
+    {
+      desc: ErrorInfoSchema,
+      value: create(ErrorInfoSchema, { reason: error.reason, domain: "tilegate", metadata }),
+    },
+  ]);
+  // Over HTTP, Connect answers 401, which must say how to authenticate.
+  if (error.kind === "unauthenticated") connectError.metadata.set("WWW-Authenticate", "Bearer");
+  if (error.retryAfterSeconds !== undefined) {
+    connectError.metadata.set("Retry-After", String(error.retryAfterSeconds));
+    connectError.details.push({
+      desc: RetryInfoSchema,
+      value: create(RetryInfoSchema, { retryDelay: durationFromMs(error.retryAfterSeconds * 1000) }),
+    });
+  }
+  return connectError;
+}
+
+/**
+ * The one place where failures become RPC errors. What has no public message becomes "internal error", and is
+ * logged whole, once: Connect itself would log it nowhere.
+ */
+export function createErrorInterceptor(log: Logger): Interceptor {
+  return (next) => async (request) => {
+    try {
+      return await next(request);
+    } catch (error) {
+      if (error instanceof ConnectError) throw error;
+      const rpc = `${request.service.typeName}/${request.method.name}`;
+      if (error instanceof DomainError) {
+        if (error.kind === "unavailable") log.warn({ rpc, err: error.cause }, error.message);
+        throw toConnectError(error);
+      }
+      if (request.signal.aborted) throw ConnectError.from(request.signal.reason, Code.Canceled);
+      log.error({ rpc, err: error }, "unexpected error");
+      throw new ConnectError("internal error", Code.Internal);
+    }
+  };
+}

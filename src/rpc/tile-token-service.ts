@@ -1,0 +1,79 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { ServiceImpl } from "@connectrpc/connect";
+import type {
+  RasterTileToken,
+  TileToken,
+  TileTokenRefusal,
+  TileTokens,
+  VectorTileToken,
+} from "../domain/tokens/tile-tokens.js";
+import { canonicalUuid } from "../domain/uuid.js";
+import {
+  type RasterTileTokenSchema,
+  TileTokenErrorCode,
+  TileTokenInvalidReason,
+  type TileTokenResultSchema,
+  type VectorTileTokenSchema,
+} from "../gen/proto/tilegate/v1/tile_token_pb.js";
+import type { TileTokenService } from "../gen/proto/tilegate/v1/tile_token_service_pb.js";
+import { callerKey } from "./interceptors.js";
+
+const ERROR_CODES: Record<TileTokenRefusal["code"], TileTokenErrorCode> = {
+  not_found: TileTokenErrorCode.NOT_FOUND,
+  permission_denied: TileTokenErrorCode.PERMISSION_DENIED,
+  unauthenticated: TileTokenErrorCode.UNAUTHENTICATED,
+  unavailable: TileTokenErrorCode.UNAVAILABLE,
+};
+
+const INVALID_REASONS = {
+  expired: TileTokenInvalidReason.EXPIRED,
+  signature: TileTokenInvalidReason.SIGNATURE,
+} as const;
+
+export function createTileTokenService(
+  tileTokens: TileTokens,
+): Partial<ServiceImpl<typeof TileTokenService>> {
+  return {
+    async getTileToken(request, { values }) {
+      return {
+        token: toToken(await tileTokens.get(values.get(callerKey), canonicalUuid(request.datasetId))),
+      };
+    },
+
+    async batchGetTileTokens(request, { values }) {
+      const outcomes = await tileTokens.batch(values.get(callerKey), request.datasetIds.map(canonicalUuid));
+      return { tokens: Object.fromEntries([...outcomes].map(([id, outcome]) => [id, toResult(outcome)])) };
+    },
+
+    verifyTileToken(request) {
+      const verdict = tileTokens.verify(request);
+      return verdict.valid ? verdict : { valid: false, reason: INVALID_REASONS[verdict.reason] };
+    },
+  };
+}
+
+/** How an outcome travels. */
+export function toResult(
+  outcome: TileToken | TileTokenRefusal,
+): MessageInitShape<typeof TileTokenResultSchema> {
+  if (outcome.kind !== "error") return { result: toToken(outcome) };
+  return { result: { case: "error", value: { code: ERROR_CODES[outcome.code], message: outcome.message } } };
+}
+
+function toToken(token: TileToken) {
+  return token.kind === "vector"
+    ? { case: token.kind, value: toVector(token) }
+    : { case: token.kind, value: toRaster(token) };
+}
+
+const toVector = ({ kind: _, ...token }: VectorTileToken): MessageInitShape<typeof VectorTileTokenSchema> =>
+  token;
+
+const toRaster = ({
+  kind: _,
+  bounds,
+  ...token
+}: RasterTileToken): MessageInitShape<typeof RasterTileTokenSchema> => ({
+  ...token,
+  bounds: [...(bounds ?? [])],
+});

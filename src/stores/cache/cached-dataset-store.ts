@@ -1,0 +1,60 @@
+import type { Clock } from "../../domain/clock.js";
+import type { Dataset, DatasetCache, DatasetStore } from "../../domain/datasets/dataset.js";
+import { DomainError } from "../../domain/errors.js";
+import type { Load, VersionedCache } from "./versioned-cache.js";
+
+export const loadDatasets =
+  (store: Pick<DatasetStore, "findMany">): Load<Dataset> =>
+  async (ids) =>
+    new Map([...(await store.findMany(ids))].map(([id, value]) => [id, { value, revision: value.revision }]));
+
+/** `store` with `cache` in front of its look-ups, told of every commit that goes through it. */
+export function createCachedDatasetStore(
+  store: DatasetStore,
+  cache: VersionedCache<Dataset>,
+  clock: Clock,
+): DatasetStore & DatasetCache {
+  return {
+    ...store,
+
+    async tryFindMany(ids) {
+      const entries = await cache.getMany(ids).catch((error: unknown) => {
+        if (error instanceof DomainError && error.kind === "unavailable") return undefined;
+        throw error;
+      });
+      const found = new Map<string, Dataset | null>();
+      for (const id of ids) {
+        const entry = entries?.get(id);
+        if (entry === undefined) found.set(id, null);
+        else if (entry.value !== undefined) found.set(id, entry.value);
+      }
+      return found;
+    },
+
+    peek: (id) => cache.peek(id),
+
+    async transaction(work) {
+      let saved: Dataset[] = [];
+      const result = await store.transaction((transaction) => {
+        saved = [];
+        return work({
+          ...transaction,
+          async save(datasets) {
+            await transaction.save(datasets);
+            saved.push(...datasets);
+          },
+        });
+      });
+      const readAt = clock().getTime();
+      await cache.announce(
+        new Map(
+          saved.map((dataset) => [
+            dataset.id,
+            { revision: dataset.revision, value: dataset.deleted ? undefined : dataset, readAt },
+          ]),
+        ),
+      );
+      return result;
+    },
+  };
+}

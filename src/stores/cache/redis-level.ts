@@ -1,0 +1,117 @@
+import type { Cluster, Redis } from "ioredis";
+import type { Clock } from "../../domain/clock.js";
+import { createRedisScript } from "../redis-script.js";
+import { type Announcement, type CacheName, CHANNEL } from "./announcements.js";
+import type { Breaker } from "./breaker.js";
+import { type Codec, deserialize, type Entry, type Lifetimes, lifetimeMs, serialize } from "./entry.js";
+import type { SharedLevel } from "./versioned-cache.js";
+
+/**
+ * Puts each value unless the key has one of a greater revision, and publishes the message if there is one. A slow
+ * reader that loaded the old row so never puts it back over the new one. Values that aren't ours are overwritten.
+ * KEYS: the keys. ARGV: channel, message or "", then for each key its revision, its lifetime in ms, and its value.
+ */
+const PUT_SCRIPT = `
+for i, key in ipairs(KEYS) do
+  local known = redis.call("GET", key)
+  local revision = known and tonumber(string.match(known, "^%d+:(%d+):"))
+  if not revision or revision <= tonumber(ARGV[3 * i]) then
+    redis.call("SET", key, ARGV[3 * i + 2], "PX", ARGV[3 * i + 1])
+  end
+end
+if ARGV[2] ~= "" then redis.call("PUBLISH", ARGV[1], ARGV[2]) end`;
+
+/** A batch upsert's rows in one script would hold up the server: milliseconds for so many. */
+const PUT_CHUNK = 500;
+
+export interface RedisLevelOptions<T> {
+  readonly redis: Redis | Cluster;
+  /** Of the installation's keys and channel. */
+  readonly prefix: string;
+  readonly breaker: Breaker;
+  readonly name: CacheName;
+  readonly codec: Codec<T>;
+  readonly lifetimes: Lifetimes;
+  readonly clock: Clock;
+}
+
+export interface RedisLevel<T> extends SharedLevel<T> {
+  /**
+   * Announces what could not be announced when it was committed. Without it, other replicas would go on with the former
+   * state that Redis still has when it is back, until that expires.
+   */
+  announceAgain(): Promise<void>;
+}
+
+/** Of one kind, the newest. A bulk import during an outage must not take all memory. */
+const MAX_UNANNOUNCED = 10_000;
+
+/** The level that replicas share, in Redis or Valkey. */
+export function createRedisLevel<T>(options: RedisLevelOptions<T>): RedisLevel<T> {
+  const { redis, prefix, breaker, name, codec, lifetimes, clock } = options;
+  const redisKey = (key: string) => `${prefix}${name}:${key}`;
+  const put = createRedisScript(redis, PUT_SCRIPT);
+  const unannounced = new Map<string, Entry<T>>();
+
+  /** @returns The entries that Redis did not take. */
+  async function putAll(all: [string, Entry<T>][], announce: boolean): Promise<[string, Entry<T>][]> {
+    const refused: [string, Entry<T>][] = [];
+    for (let start = 0; start < all.length; start += PUT_CHUNK) {
+      const chunk = all.slice(start, start + PUT_CHUNK);
+      const keys = chunk.map(([key]) => redisKey(key));
+      const values = chunk.flatMap(([, entry]) => [
+        entry.revision,
+        lifetimeMs(entry, lifetimes),
+        serialize(entry, codec),
+      ]);
+      const revisions = chunk.map(([key, { revision }]) => [key, revision] as const);
+      const message = announce ? JSON.stringify({ cache: name, revisions } satisfies Announcement) : "";
+      const taken = await breaker.attempt(() => put(keys, [prefix + CHANNEL, message, ...values]));
+      if (taken === undefined) refused.push(...chunk);
+    }
+    return refused;
+  }
+
+  async function announceAll(entries: [string, Entry<T>][]): Promise<void> {
+    for (const [key, entry] of await putAll(entries, true)) {
+      const known = unannounced.get(key);
+      if (known === undefined || known.revision <= entry.revision) unannounced.set(key, entry);
+    }
+    for (const key of unannounced.keys()) {
+      if (unannounced.size <= MAX_UNANNOUNCED) break;
+      unannounced.delete(key);
+    }
+  }
+
+  return {
+    async read(keys) {
+      const texts = await breaker.attempt(() => redis.mget(keys.map(redisKey)));
+      const entries = new Map<string, Entry<T>>();
+      for (const [index, key] of keys.entries()) {
+        const text = texts?.[index];
+        const entry = text ? deserialize(text, codec) : undefined;
+        if (entry !== undefined) entries.set(key, entry);
+      }
+      return entries;
+    },
+
+    async fill(entries) {
+      // What a writer puts outlives every read that began before its commit, if that read gives up by half its life.
+      const tooLate = clock().getTime() - lifetimes.ttlMs / 2;
+      await putAll(
+        [...entries].filter(([, { readAt }]) => readAt > tooLate),
+        false,
+      );
+    },
+
+    announce: (entries) => announceAll([...entries]),
+
+    async announceAgain() {
+      // Older than that, no copy of a former state is left.
+      const expired = clock().getTime() - lifetimes.ttlMs;
+      const entries = [...unannounced].filter(([, { readAt }]) => readAt > expired);
+      unannounced.clear();
+      if (entries.length > 0) await announceAll(entries);
+    },
+  };
+}

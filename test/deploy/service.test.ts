@@ -1,0 +1,85 @@
+import { writeFileSync } from "node:fs";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { join } from "node:path";
+import { createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { Health, HealthCheckResponse_ServingStatus } from "../../src/gen/proto/grpc/health/v1/health_pb.js";
+import { createDataDirectory, temporaryDirectory } from "../harness/data-directory.js";
+import { freePort } from "../harness/server-process.js";
+import { createCertificate } from "../server/serve.js";
+import { type Env, runTilegate, startService } from "./tilegate-process.js";
+
+/** An embedded service on a port that its health check finds too. */
+async function embedded(env: Env = {}) {
+  const directory = await createDataDirectory();
+  onTestFinished(() => directory[Symbol.asyncDispose]());
+  return { PORT: String(await freePort()), DATA_DIR: directory.path, SEED_DEMO: "false", ...env };
+}
+
+describe("a service that is asked to stop", () => {
+  test("is not ready at once, and serves until the delay is over, which a second signal ends", async () => {
+    const service = await startService(await embedded({ SHUTDOWN_DELAY_SECONDS: "300" }));
+    const health = createClient(Health, createGrpcTransport({ baseUrl: service.url }));
+    expect((await fetch(`${service.url}/readyz`)).status).toBe(200);
+
+    service.kill("SIGTERM");
+    await service.logged("shutting down");
+    expect((await fetch(`${service.url}/readyz`)).status).toBe(503);
+    expect((await fetch(`${service.url}/healthz`)).status).toBe(200);
+    expect((await health.check({})).status).toBe(HealthCheckResponse_ServingStatus.NOT_SERVING);
+
+    service.kill("SIGTERM");
+    expect(await service.ended).toBe(0);
+  });
+
+  test("ends at once where there is no delay, as when embedded", async () => {
+    const service = await startService(await embedded());
+    service.kill("SIGINT");
+    expect(await service.ended).toBe(0);
+  });
+});
+
+describe("the health check", () => {
+  test("succeeds while the service is ready, and fails with the reason while it is not, unless asked for life", async () => {
+    const env = await embedded({ SHUTDOWN_DELAY_SECONDS: "300", HOST: "0.0.0.0" });
+    const service = await startService(env);
+    expect(await runTilegate(["healthcheck"], env)).toEqual({ code: 0, stdout: "", stderr: "" });
+    service.kill("SIGTERM");
+    await service.logged("shutting down");
+    expect(await runTilegate(["healthcheck"], env)).toMatchObject({
+      code: 1,
+      stderr: "tilegate: not healthy: shutting down or not yet started\n",
+    });
+    expect(await runTilegate(["healthcheck", "--live"], env)).toMatchObject({ code: 0 });
+  });
+
+  test("speaks TLS to a service whose certificate is for another name", async () => {
+    await using directory = await temporaryDirectory();
+    const tls = await createCertificate();
+    const files = { TLS_CERT_FILE: join(directory.path, "cert"), TLS_KEY_FILE: join(directory.path, "key") };
+    writeFileSync(files.TLS_CERT_FILE, tls.cert);
+    writeFileSync(files.TLS_KEY_FILE, tls.key);
+    const env = await embedded(files);
+    await startService(env);
+    expect(await runTilegate(["healthcheck"], env)).toMatchObject({ code: 0 });
+  });
+
+  test("fails where nothing listens, and within 3 s where nothing answers", async () => {
+    const PORT = String(await freePort());
+    expect(await runTilegate(["healthcheck"], { PORT })).toMatchObject({
+      code: 1,
+      stderr: `tilegate: not healthy: connect ECONNREFUSED 127.0.0.1:${PORT}\n`,
+    });
+    const silent = createServer((_request: IncomingMessage, _response: ServerResponse) => undefined);
+    silent.listen(Number(PORT), "127.0.0.1");
+    onTestFinished(() => {
+      silent.closeAllConnections();
+      silent.close();
+    });
+    expect(await runTilegate(["healthcheck"], { PORT })).toMatchObject({
+      code: 1,
+      stderr: "tilegate: not healthy: no answer within 3 s\n",
+    });
+  });
+});

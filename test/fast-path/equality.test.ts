@@ -1,0 +1,212 @@
+import { type ClientHttp2Session, connect } from "node:http2";
+import { create, toBinary } from "@bufbuild/protobuf";
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { OPERATOR } from "../../src/domain/identity/principal.js";
+import { BatchGetTileTokensRequestSchema } from "../../src/gen/proto/tilegate/v1/tile_token_service_pb.js";
+import { aVectorDataset, type Headers, operator, startTestApp, type TestApp } from "../harness/app.js";
+
+const RPC = "/tilegate.v1.TileTokenService/BatchGetTileTokens";
+const UNKNOWN = "00000000-0000-4000-8000-000000000000";
+
+let app: TestApp;
+let ids: string[];
+let callers: Headers[];
+const sessions = new Map<string, ClientHttp2Session>();
+
+beforeAll(async () => {
+  app = await startTestApp();
+  const { accounts, datasets, apiKeys } = app.useCases;
+  const { id: accountId } = await accounts.create(OPERATOR, { name: "own" });
+  const shared = { title: "", readerRoles: ["reader"], readerSubjects: [], accountId };
+  const raster = { ...aVectorDataset, ...shared, kind: "raster" } as const;
+  const inputs = [
+    { ...aVectorDataset, ...shared, tableName: "roads" },
+    { ...aVectorDataset, ...shared, tableName: "rivers", visibility: "restricted" },
+    { ...aVectorDataset, ...shared, tableName: "parcels", visibility: "private" },
+    { ...aVectorDataset, ...shared, tableName: "plans", status: "draft" },
+    { ...raster, raster: { bounds: [-180, -85.0511, 180, 85.0511] } },
+    {
+      ...raster,
+      raster: { tileUrlTemplate: "https://kachle.example/dlaždice/{z}/{x}/{y}.webp?style=a&b", minzoom: 3 },
+    },
+  ] as const;
+  ids = [];
+  for (const input of inputs) ids.push((await datasets.create(OPERATOR, input)).id);
+  const key = async (origins: string[]) =>
+    (await apiKeys.create(OPERATOR, { origins, datasetIds: ids.slice(1, 3) }, accountId)).token;
+  const { secret } = await accounts.createServiceToken(OPERATOR, { accountId, name: "" });
+  callers = [
+    {},
+    { origin: "https://maps.example.com" },
+    { "x-api-key": await key(["maps.example.com"]), origin: "https://maps.example.com" },
+    { "x-api-key": await key(["maps.example.com"]), origin: "https://evil.example" },
+    { "x-api-key": await key([]), ...(await app.user({ sub: "a", account: accountId })) },
+    await app.user({ sub: "reader", account: accountId, roles: ["reader"] }),
+    await app.user({ sub: "admin", account: accountId, roles: ["admin"] }),
+    { authorization: `Token ${secret}` },
+    operator,
+    { authorization: "Bearer garbage" },
+    { authorization: "" },
+  ];
+});
+
+afterAll(async () => {
+  for (const session of sessions.values()) session.destroy();
+  await app[Symbol.asyncDispose]();
+});
+
+/** What a client gets. */
+interface Answer {
+  readonly status: unknown;
+  readonly headers: Record<string, unknown>;
+  readonly body: unknown;
+}
+
+const COMPARED = [
+  "content-type",
+  "cache-control",
+  "x-content-type-options",
+  "access-control-allow-origin",
+  "access-control-expose-headers",
+  "www-authenticate",
+  "vary",
+];
+
+async function overHttp1(base: string, path: string, headers: Headers, body: Uint8Array): Promise<Answer> {
+  const response = await fetch(base + path, { method: "POST", headers, body: Uint8Array.from(body) });
+  const bytes = Buffer.from(await response.arrayBuffer());
+  const isJson = response.headers.get("content-type")?.includes("json");
+  return {
+    status: response.status,
+    headers: Object.fromEntries(COMPARED.map((name) => [name, response.headers.get(name)])),
+    body: isJson ? JSON.parse(bytes.toString()) : bytes.toString("base64"),
+  };
+}
+
+async function overGrpc(base: string, headers: Headers, message: Uint8Array): Promise<Answer> {
+  const session = sessions.get(base) ?? connect(base);
+  sessions.set(base, session);
+  const stream = session.request({
+    ":method": "POST",
+    ":path": RPC,
+    "content-type": "application/grpc",
+    te: "trailers",
+    ...headers,
+  });
+  const envelope = Buffer.alloc(5);
+  envelope.writeUInt32BE(message.length, 1);
+  stream.end(Buffer.concat([envelope, message]));
+  let answered: Record<string, unknown> = {};
+  let trailers: Record<string, unknown> = {};
+  stream.on("response", (received) => {
+    answered = received;
+  });
+  stream.on("trailers", (received) => {
+    trailers = { ...received };
+  });
+  const chunks: Buffer[] = [];
+  for await (const chunk of stream) chunks.push(chunk);
+  const { date: _, ...rest } = answered;
+  return { status: trailers, headers: rest, body: Buffer.concat(chunks).toString("base64") };
+}
+
+const anId = fc.oneof(
+  { weight: 12, arbitrary: fc.nat({ max: 5 }).map((index) => ids[index] ?? "") },
+  { weight: 1, arbitrary: fc.constant(UNKNOWN) },
+  { weight: 1, arbitrary: fc.nat({ max: 5 }).map((index) => (ids[index] ?? "").toUpperCase()) },
+  { weight: 1, arbitrary: fc.constantFrom("", "x", "2489e9ad-2ee2-8e00-8ec9-32d5f69181cé") },
+);
+/** Mostly what the fast path takes, without repetition, and now and then what it leaves alone. */
+const someIds = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.shuffledSubarray([0, 1, 2, 3, 4, 5]).map((picks) => picks.map((index) => ids[index] ?? "")),
+  },
+  { weight: 1, arbitrary: fc.array(anId, { maxLength: 52 }) },
+);
+const aCaller = fc.nat({ max: 10 }).map((index) => callers[index] ?? {});
+const aMoment = fc.integer({ min: 1_800_000_000_000, max: 1_800_003_000_000 });
+
+describe("the fast path answers as the plain path does", () => {
+  const json = (name: string, list: readonly string[]) => Buffer.from(JSON.stringify({ [name]: list }));
+  const binary = (list: readonly string[]) =>
+    toBinary(
+      BatchGetTileTokensRequestSchema,
+      create(BatchGetTileTokensRequestSchema, { datasetIds: [...list] }),
+    );
+  const jsonType = { "content-type": "application/json" };
+
+  test.each<[string, (base: string, headers: Headers, list: readonly string[]) => Promise<Answer>]>([
+    [
+      "Connect JSON",
+      (base, headers, list) => overHttp1(base, RPC, { ...headers, ...jsonType }, json("datasetIds", list)),
+    ],
+    [
+      "Connect JSON in snake case",
+      (base, headers, list) => overHttp1(base, RPC, { ...headers, ...jsonType }, json("dataset_ids", list)),
+    ],
+    [
+      "Connect binary",
+      (base, headers, list) =>
+        overHttp1(base, RPC, { ...headers, "content-type": "application/proto" }, binary(list)),
+    ],
+    ["gRPC", (base, headers, list) => overGrpc(base, headers, binary(list))],
+    [
+      "GeoLens REST",
+      (base, headers, list) =>
+        overHttp1(base, "/api/tiles/tokens/", { ...headers, ...jsonType }, json("dataset_ids", list)),
+    ],
+  ])("over %s, for any batch of any caller at any time", async (_name, ask) => {
+    await fc.assert(
+      fc.asyncProperty(someIds, aCaller, aMoment, async (list, headers, moment) => {
+        app.now = new Date(moment);
+        expect(await ask(app.url, headers, list)).toEqual(await ask(app.plainUrl, headers, list));
+      }),
+      { numRuns: 60 },
+    );
+    // Or there was nothing to compare: it is the fast path that logs this.
+    expect(app.log.splice(0).filter((line) => line.includes('"msg":"batch"')).length).toBeGreaterThan(10);
+  });
+
+  test("a change is seen by the very next call, also by callers that it remembers", async () => {
+    const [id = ""] = ids;
+    const headers = callers[2] ?? {};
+    const ask = async () => {
+      const answer = await overHttp1(app.url, RPC, { ...headers, ...jsonType }, json("datasetIds", [id]));
+      return JSON.stringify(answer.body);
+    };
+    expect(await ask()).toContain('"vector"');
+    await app.useCases.datasets.update(OPERATOR, id, { visibility: "private" });
+    expect(await ask()).toContain("PERMISSION_DENIED");
+    await app.useCases.datasets.update(OPERATOR, id, { visibility: "public" });
+    expect(await ask()).toContain('"vector"');
+  });
+
+  test("a key that is deleted, and one that expires, are refused by the very next call", async () => {
+    const { apiKeys } = app.useCases;
+    const [account] = (await app.useCases.accounts.list(OPERATOR, { limit: 10 })).items;
+    // Half a second of one and the same: in it, callers are remembered.
+    app.now = new Date(1_800_000_200_000);
+    const expireTime = new Date(1_800_000_200_500);
+    const expiring = await apiKeys.create(OPERATOR, { expireTime }, account?.id);
+    const deleted = await apiKeys.create(OPERATOR, {}, account?.id);
+    const ask = async (token: string) =>
+      (
+        await overHttp1(
+          app.url,
+          RPC,
+          { "x-api-key": token, ...jsonType },
+          json("datasetIds", ids.slice(0, 1)),
+        )
+      ).status;
+    expect(await ask(expiring.token)).toBe(200);
+    expect(await ask(deleted.token)).toBe(200);
+    await apiKeys.delete(OPERATOR, deleted.key.id);
+    expect(await ask(deleted.token)).toBe(401);
+    // Remembered again, since the deletion made everything be forgotten.
+    expect(await ask(expiring.token)).toBe(200);
+    app.now = expireTime;
+    expect(await ask(expiring.token)).toBe(401);
+  });
+});

@@ -1,0 +1,64 @@
+import { describe, expect, test } from "vitest";
+import { openDatabase } from "../../src/stores/database.js";
+import { createRedis } from "../../src/stores/redis.js";
+import { createTestDatabase, postgresUrl } from "../harness/postgres.js";
+import { canStartRedis, redisUrl, startRedis } from "../harness/redis.js";
+import { eventually, insert, nextRevision, openReplica } from "../stores/cache/replicas.js";
+import { newAccount, newDataset } from "../stores/store-fixture.js";
+import { startFaultProxy } from "./fault-proxy.js";
+
+const silent = { info: () => {}, warn: () => {} };
+
+test.skipIf(!redisUrl())("a connection to Redis that no longer answers is replaced", async () => {
+  await using proxy = await startFaultProxy(redisUrl() ?? "");
+  await using connection = createRedis(proxy.url, { log: silent });
+  await connection.settled;
+  proxy.strand();
+  await expect(connection.client.ping()).rejects.toThrow();
+  await new Promise<void>((resolve) => connection.client.once("ready", () => resolve()));
+  expect(await connection.client.ping()).toBe("PONG");
+});
+
+test.skipIf(!postgresUrl())("connections to PostgreSQL that no longer answer are replaced", async () => {
+  await using server = await createTestDatabase();
+  await using proxy = await startFaultProxy(server.url);
+  await using database = await openDatabase({ url: proxy.url });
+  await Promise.all(Array.from({ length: 10 }, () => database.ping()));
+  proxy.strand();
+  const start = performance.now();
+  await expect(database.ping()).rejects.toMatchObject({ kind: "unavailable" });
+  expect(performance.now() - start).toBeLessThan(2_000);
+  // Each of the pool's ten fails one call at most.
+  await Promise.allSettled(Array.from({ length: 9 }, () => database.ping()));
+  await eventually(() =>
+    database.ping().then(
+      () => true,
+      () => false,
+    ),
+  );
+});
+
+describe.skipIf(!postgresUrl() || !canStartRedis())(
+  "a change made while its writer can't reach Redis",
+  () => {
+    test("is announced when it can: Redis' former state is not served until it expires", async () => {
+      await using database = await createTestDatabase();
+      await using redis = await startRedis();
+      await using proxy = await startFaultProxy(redis.url);
+      await using here = await openReplica(database.url, proxy.url);
+      await using there = await openReplica(database.url, redis.url);
+      const account = newAccount();
+      const dataset = newDataset(account.id);
+      await here.accounts.insert(account);
+      await insert(here.datasets, dataset);
+      const seenThere = async () => (await there.datasets.tryFindMany([dataset.id])).get(dataset.id);
+      expect(await seenThere()).toMatchObject({ visibility: "public" });
+
+      await proxy.refuse();
+      await insert(here.datasets, nextRevision(dataset, { visibility: "private" }));
+      expect(await seenThere()).toMatchObject({ visibility: "public" });
+      await proxy.pass();
+      await eventually(async () => (await seenThere())?.visibility === "private");
+    });
+  },
+);

@@ -1,0 +1,135 @@
+import { execFileSync } from "node:child_process";
+import { chmod, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Redis } from "ioredis";
+import {
+  findProgram,
+  freePort,
+  serverDirectory,
+  startServer,
+  type TestServer,
+} from "../harness/server-process.js";
+
+/** Servers that belong together. */
+export interface RedisServers extends AsyncDisposable {
+  /** As REDIS_URL. */
+  readonly url: string;
+  readonly servers: readonly TestServer[];
+}
+
+const SLOTS = 16_384;
+
+/** So many masters. The first, which clients of `url` ask first, has no slots; the others share them. */
+export async function startCluster(size: number): Promise<RedisServers> {
+  const busPorts: number[] = [];
+  const servers: TestServer[] = [];
+  for (let node = 0; node < size; node++) {
+    const busPort = await freePort();
+    busPorts.push(busPort);
+    servers.push(await start(["--cluster-enabled", "yes", "--cluster-port", String(busPort)]));
+  }
+  const clients = servers.map(({ url }) => new Redis(url));
+  for (const [node, client] of clients.entries()) {
+    const [from, to] = [node - 1, node].map((share) => Math.ceil((share * SLOTS) / (size - 1)));
+    if (node > 0) await client.call("CLUSTER", "ADDSLOTSRANGE", from ?? 0, (to ?? 0) - 1);
+    await client.call("CLUSTER", "MEET", "127.0.0.1", servers[0]?.port ?? 0, busPorts[0] ?? 0);
+  }
+  const isWhole = async (client: Redis) => {
+    const info = String(await client.call("CLUSTER", "INFO"));
+    return info.includes("cluster_state:ok") && info.includes(`cluster_known_nodes:${size}`);
+  };
+  for (const client of clients) while (!(await isWhole(client)));
+  for (const client of clients) client.disconnect();
+  return together(`redis+cluster://${servers.map(({ port }) => `127.0.0.1:${port}`).join()}`, servers);
+}
+
+/** A master (the first), a replica of it, and a sentinel that fails over half a second after the master is gone. */
+export async function startSentinel(): Promise<RedisServers> {
+  const master = await start([]);
+  const replica = await start(["--replicaof", "127.0.0.1", String(master.port)]);
+  const client = new Redis(master.url);
+  while (!/slave0:.*state=online/.test(await client.info("replication")));
+  client.disconnect();
+
+  const directory = await serverDirectory();
+  const port = await freePort();
+  const config = join(directory, "sentinel.conf");
+  await writeFile(
+    config,
+    `port ${port}
+bind 127.0.0.1
+sentinel monitor tiles 127.0.0.1 ${master.port} 1
+sentinel down-after-milliseconds tiles 500
+sentinel failover-timeout tiles 1000
+`,
+  );
+  // A sentinel keeps its state there.
+  await chmod(config, 0o666);
+  const sentinel = await startServer(
+    {
+      file: program(),
+      args: [config, "--sentinel", "--dir", directory],
+      readyMessage: "+monitor master",
+      stopSignal: "SIGTERM",
+    },
+    { url: `redis://127.0.0.1:${port}`, port, directory },
+  );
+  const watch = new Redis(sentinel.url);
+  while (!String(await watch.call("SENTINEL", "REPLICAS", "tiles")).includes(String(replica.port)));
+  watch.disconnect();
+  return together(`redis+sentinel://127.0.0.1:${port}/tiles`, [master, replica, sentinel]);
+}
+
+/** One server that speaks TLS only, and the file with the authority that vouches for it. */
+export async function startTlsRedis(): Promise<RedisServers & { readonly caFile: string }> {
+  const directory = await serverDirectory();
+  const [key, certificate] = [join(directory, "key.pem"), join(directory, "certificate.pem")];
+  execFileSync("openssl", [
+    ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1"],
+    ...["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
+    ...["-keyout", key, "-out", certificate],
+  ]);
+  await chmod(key, 0o644);
+  const port = await freePort();
+  const tls = ["--tls-port", String(port), "--tls-cert-file", certificate, "--tls-key-file", key];
+  const args = [...tls, "--tls-auth-clients", "no", "--port", "0", "--bind", "127.0.0.1", "--save", ""];
+  const server = await startServer(
+    {
+      file: program(),
+      args: [...args, "--tls-ca-cert-file", certificate, "--dir", directory],
+      readyMessage: "Ready to accept connections",
+      stopSignal: "SIGTERM",
+    },
+    { url: `rediss://localhost:${port}`, port, directory },
+  );
+  return { ...together(server.url, [server]), caFile: certificate };
+}
+
+async function start(settings: readonly string[]): Promise<TestServer> {
+  const directory = await serverDirectory();
+  const port = await freePort();
+  const own = ["--bind", "127.0.0.1", "--port", String(port), "--dir", directory, "--save", ""];
+  return startServer(
+    {
+      file: program(),
+      args: [...own, ...settings],
+      readyMessage: "Ready to accept connections",
+      stopSignal: "SIGTERM",
+    },
+    { url: `redis://127.0.0.1:${port}`, port, directory },
+  );
+}
+
+function program(): string {
+  const file = findProgram("redis-server");
+  if (!file) throw new Error("no Redis server is installed");
+  return file;
+}
+
+const together = (url: string, servers: readonly TestServer[]): RedisServers => ({
+  url,
+  servers,
+  async [Symbol.asyncDispose]() {
+    for (const server of servers) await server[Symbol.asyncDispose]();
+  },
+});

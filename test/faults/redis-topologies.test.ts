@@ -1,0 +1,145 @@
+import { readFileSync } from "node:fs";
+import { Redis } from "ioredis";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Dataset } from "../../src/domain/datasets/dataset.js";
+import { createRedis } from "../../src/stores/redis.js";
+import { createTestDatabase, postgresUrl, type TestDatabase } from "../harness/postgres.js";
+import { canStartRedis } from "../harness/redis.js";
+import { startTilegate } from "../harness/tilegate.js";
+import { insert, nextRevision, openReplica, type Replica } from "../stores/cache/replicas.js";
+import { newAccount, newApiKey, newDataset } from "../stores/store-fixture.js";
+import { createInstallation } from "./installation.js";
+import { type RedisServers, startCluster, startSentinel, startTlsRedis } from "./redis-servers.js";
+
+const silent = { info: () => {}, warn: () => {} };
+const LIMIT = { requests: 3, windowSeconds: 60 };
+const NOW = new Date("2026-11-21T10:00:00Z");
+
+const runs = postgresUrl() !== undefined && canStartRedis();
+
+describe.skipIf(!runs).each([
+  ["a sentinel", startSentinel, "the master is killed"],
+  ["a cluster of three", () => startCluster(3), "the node that they listen to is killed"],
+] as const)("two replicas that find Redis through %s", (_name, start, accident) => {
+  let redis: RedisServers;
+  let database: TestDatabase;
+  let here: Replica;
+  let there: Replica;
+  let dataset: Dataset;
+
+  beforeAll(async () => {
+    redis = await start();
+    database = await createTestDatabase();
+    here = await openReplica(database.url, redis.url);
+    there = await openReplica(database.url, redis.url);
+    const account = newAccount();
+    await here.accounts.insert(account);
+    dataset = newDataset(account.id);
+    await insert(here.datasets, dataset);
+  });
+
+  afterAll(async () => {
+    await here?.[Symbol.asyncDispose]();
+    await there?.[Symbol.asyncDispose]();
+    await database?.[Symbol.asyncDispose]();
+    await redis?.[Symbol.asyncDispose]();
+  });
+
+  const revisionThere = async () =>
+    (await there.datasets.tryFindMany([dataset.id])).get(dataset.id)?.revision;
+
+  async function change(): Promise<number> {
+    dataset = nextRevision(dataset, { title: `after ${dataset.revision}` });
+    await insert(here.datasets, dataset);
+    return dataset.revision;
+  }
+
+  test("hear each other's changes", async () => {
+    for (let round = 0; round < 3; round++) {
+      await revisionThere();
+      const revision = await change();
+      await until(async () => (await revisionThere()) === revision);
+    }
+  });
+
+  test("share entries and limits", async () => {
+    await using connection = createRedis(redis.url, { log: silent });
+    await connection.settled;
+    const [key = ""] = [`{tilegate:${await installationId(there)}}:dataset:${dataset.id}`];
+    await until(async () => (await connection.client.get(key)) !== null);
+    const { id } = newApiKey(dataset.accountId);
+    const decisions = [];
+    for (let use = 0; use < 4; use++) {
+      decisions.push(await (use % 2 ? here : there).rateLimiter.take(id, LIMIT, NOW));
+    }
+    expect(decisions.map(({ allowed }) => allowed)).toEqual([true, true, true, false]);
+  });
+
+  test(`serve on, and hear each other again, when ${accident}`, async () => {
+    await revisionThere();
+    await redis.servers[0]?.kill9();
+    // Within two seconds of being deaf by itself, and then again by announcement.
+    for (let round = 0; round < 3; round++) {
+      const revision = await change();
+      await until(async () => (await revisionThere()) === revision);
+    }
+    await redis.servers[0]?.restart();
+  });
+});
+
+describe.skipIf(!runs)("a sentinel's failover", () => {
+  test("is followed: commands reach the new master", async () => {
+    await using redis = await startSentinel();
+    await using connection = createRedis(redis.url, { log: silent });
+    await connection.settled;
+    await connection.client.set("a", "before");
+    await redis.servers[0]?.kill9();
+    await until(async () => (await connection.client.set("a", "after").catch(() => "")) === "OK");
+    const [, replica] = redis.servers;
+    await using direct = createRedis(replica?.url ?? "", { log: silent });
+    await direct.settled;
+    expect(await direct.client.get("a")).toBe("after");
+  });
+});
+
+describe.skipIf(!runs)("a Redis with TLS", () => {
+  test("is used when NODE_EXTRA_CA_CERTS vouches for it, and else gone without", async () => {
+    await using redis = await startTlsRedis();
+    await using installation = await createInstallation();
+    const [id] = await installation.newDatasets(1);
+    const env = {
+      ...installation.env,
+      TILE_SIGNING_KEYS: "tilegate-test-secret",
+      HOST: "127.0.0.1",
+      REDIS_URL: redis.url,
+    };
+    const admin = new Redis(redis.url, { tls: { ca: readFileSync(redis.caFile, "utf8") } });
+    for (const [caFile, expected] of [
+      [undefined, 0],
+      [redis.caFile, 1],
+    ] as const) {
+      await using tilegate = await startTilegate({
+        ...env,
+        ...(caFile !== undefined && { NODE_EXTRA_CA_CERTS: caFile }),
+      });
+      expect((await fetch(`${tilegate.url}/api/tiles/token/${id}/`)).status).toBe(200);
+      if (caFile === undefined) await tilegate.says(/Redis can't be reached/);
+      await until(async () => (await admin.keys("*:dataset:*")).length === expected);
+    }
+    admin.disconnect();
+  });
+});
+
+/** A failover takes its time: the election, and clients that look again. */
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + 15_000;
+  while (!(await condition())) {
+    if (performance.now() > deadline) throw new Error("it did not happen within 15 s");
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+async function installationId({ database }: Replica): Promise<string> {
+  const [row] = await database.prisma.$queryRaw<{ id: string }[]>`SELECT id FROM installation`;
+  return row?.id ?? "";
+}

@@ -1,0 +1,135 @@
+import { Writable } from "node:stream";
+import type { DescService } from "@bufbuild/protobuf";
+import { type Client, createClient, type Interceptor, type Transport } from "@connectrpc/connect";
+import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
+import { createGrpcWebTransport } from "@connectrpc/connect-web";
+import { SignJWT } from "jose";
+import pino from "pino";
+import { createApp } from "../../src/app.js";
+import { openBackend, type UseCases } from "../../src/backend.js";
+import { readConfig } from "../../src/config.js";
+import type { Clock } from "../../src/domain/clock.js";
+import { startServer } from "../../src/server/server.js";
+import { createDataDirectory, temporaryDirectory } from "./data-directory.js";
+
+export const OPERATOR_TOKEN = "operator-token-for-tests";
+export const JWT_SECRET = "jwt-secret-for-tests-of-32-bytes!";
+export const SIGNING_KEY = "tilegate-test-secret";
+
+/** Fixed, so that signatures are too: 100 s after the beginning of a window of 900 s. */
+export const NOW = new Date(1_800_000_100_000);
+
+export type Headers = Record<string, string>;
+
+export interface TestApp extends AsyncDisposable {
+  readonly url: string;
+  /** The same without the fast path. */
+  readonly plainUrl: string;
+  readonly useCases: UseCases;
+  /** Everything that was logged, at the finest level. */
+  readonly log: string[];
+  /** The service's time. Assign to it to let time pass. */
+  now: Date;
+  /** Connect JSON over HTTP/1.1 by default. */
+  client<Service extends DescService>(
+    service: Service,
+    headers?: Headers,
+    protocol?: Protocol,
+  ): Client<Service>;
+  fetch(path: string, init?: RequestInit): Promise<Response>;
+  /** A user's Authorization header. */
+  user(claims: { sub: string; account?: string; roles?: readonly string[] }): Promise<Headers>;
+}
+
+/** "connect-get" sends RPCs without side effects with GET, "grpc-web" with fetch, as browsers do. */
+export const PROTOCOLS = ["connect-json", "connect-binary", "connect-get", "grpc", "grpc-web"] as const;
+
+export type Protocol = (typeof PROTOCOLS)[number];
+
+export const operator: Headers = { authorization: `Bearer ${OPERATOR_TOKEN}` };
+
+/** The whole service in this process, over an embedded database of its own unless `env` names another. */
+export async function startTestApp(env: Record<string, string> = {}): Promise<TestApp> {
+  const dataDirectory = await (env.DATABASE_URL === undefined ? createDataDirectory() : temporaryDirectory());
+  const config = readConfig({
+    DATA_DIR: dataDirectory.path,
+    OPERATOR_TOKEN,
+    JWT_SECRET,
+    TILE_SIGNING_KEYS: SIGNING_KEY,
+    ...env,
+  });
+  const log: string[] = [];
+  const sink = new Writable({
+    write(chunk, _encoding, done) {
+      log.push(String(chunk));
+      done();
+    },
+  });
+  const app: { now: Date } = { now: NOW };
+  const clock: Clock = () => app.now;
+  const backend = await openBackend({ config, clock, log: pino({ level: "trace" }, sink) });
+  const { handler, plainHandler, setServing, shutdown } = createApp(backend);
+  const server = await startServer({ host: "127.0.0.1", port: 0, tls: config.server.tls, handler });
+  const plainServer = await startServer({ host: "127.0.0.1", port: 0, handler: plainHandler });
+  setServing(true);
+
+  return Object.assign(app, {
+    url: server.url,
+    plainUrl: plainServer.url,
+    useCases: backend.useCases,
+    log,
+    client<Service extends DescService>(
+      service: Service,
+      headers: Headers = {},
+      protocol: Protocol = "connect-json",
+    ) {
+      return createClient(service, createTransport(protocol, server.url, [withHeaders(headers)]));
+    },
+    fetch: (path: string, init?: RequestInit) => fetch(server.url + path, init),
+    async user({ sub, account, roles = [] }: { sub: string; account?: string; roles?: readonly string[] }) {
+      const jwt = await new SignJWT({ account, roles: [...roles] })
+        .setProtectedHeader({ alg: "HS256" })
+        .setSubject(sub)
+        .setExpirationTime(new Date(app.now.getTime() + 3_600_000))
+        .sign(new TextEncoder().encode(JWT_SECRET));
+      return { authorization: `Bearer ${jwt}` };
+    },
+    async [Symbol.asyncDispose]() {
+      shutdown();
+      await server[Symbol.asyncDispose]();
+      await plainServer[Symbol.asyncDispose]();
+      await backend[Symbol.asyncDispose]();
+      await dataDirectory[Symbol.asyncDispose]();
+    },
+  });
+}
+
+function createTransport(protocol: Protocol, baseUrl: string, interceptors: Interceptor[]): Transport {
+  if (protocol === "grpc") return createGrpcTransport({ baseUrl, interceptors });
+  if (protocol === "grpc-web") return createGrpcWebTransport({ baseUrl, interceptors });
+  return createConnectTransport({
+    baseUrl,
+    httpVersion: "1.1",
+    interceptors,
+    useBinaryFormat: protocol === "connect-binary",
+    useHttpGet: protocol === "connect-get",
+  });
+}
+
+const withHeaders =
+  (headers: Headers): Interceptor =>
+  (next) =>
+  (request) => {
+    for (const [name, value] of Object.entries(headers)) request.header.set(name, value);
+    return next(request);
+  };
+
+/** A dataset's required fields, for tests that care about the others. */
+export const aVectorDataset = {
+  kind: "vector",
+  title: "",
+  visibility: "public",
+  status: "published",
+  readerRoles: [],
+  readerSubjects: [],
+} as const;

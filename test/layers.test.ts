@@ -1,0 +1,53 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+
+const src = fileURLToPath(new URL("../src", import.meta.url));
+
+/** What each folder may import of the others. */
+const ALLOWED: Record<string, string[]> = {
+  domain: ["domain"],
+  rpc: ["rpc", "domain", "schema", "server", "gen/proto"],
+  rest: ["rest", "domain", "schema", "server", "gen/proto"],
+  stores: ["stores", "domain", "gen/prisma"],
+  identity: ["identity", "domain"],
+  schema: ["schema", "domain", "gen/proto"],
+  server: ["server", "gen/proto"],
+  "fast-path": ["fast-path", "domain", "rpc", "rest", "server", "gen/proto"],
+};
+
+interface Import {
+  readonly file: string;
+  readonly from: string;
+}
+
+function importsOf(folder: string): Import[] {
+  return readdirSync(join(src, folder), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".ts"))
+    .flatMap((name) => {
+      const file = join(folder, name);
+      const text = readFileSync(join(src, file), "utf8");
+      return [...text.matchAll(/(?:^import|\bfrom|\bimport\()\s*"([^"]+)"/gm)].map(([, from = ""]) => ({
+        file,
+        from,
+      }));
+    });
+}
+
+const within = (path: string, folder: string) => path === folder || path.startsWith(`${folder}/`);
+
+test.each(Object.entries(ALLOWED))("%s/ imports only the folders that it may know", (folder, allowed) => {
+  const imports = importsOf(folder);
+  const strangers = imports
+    .filter(({ from }) => from.startsWith("."))
+    .map(({ file, from }) => ({ file, target: relative(src, join(src, dirname(file), from)) }))
+    .filter(({ target }) => !allowed.some((known) => within(target, known)));
+  expect(strangers).toEqual([]);
+  expect(imports.length).toBeGreaterThan(0);
+});
+
+test("domain/ computes, and does no I/O: of packages it imports only these", () => {
+  const packages = importsOf("domain").filter(({ from }) => !from.startsWith("."));
+  expect(packages.filter(({ from }) => !/^node:(crypto|zlib|net)$/.test(from))).toEqual([]);
+});

@@ -1,0 +1,169 @@
+import { create, createFileRegistry, fromBinary } from "@bufbuild/protobuf";
+import {
+  type FileDescriptorProto,
+  FileDescriptorProtoSchema,
+  FileDescriptorSetSchema,
+} from "@bufbuild/protobuf/wkt";
+import { Code, createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import { describe, expect, test } from "vitest";
+import {
+  type ServerReflectionRequest,
+  ServerReflection as V1,
+} from "../../src/gen/proto/grpc/reflection/v1/reflection_pb.js";
+import { ServerReflection as V1Alpha } from "../../src/gen/proto/grpc/reflection/v1alpha/reflection_pb.js";
+import { serve } from "./serve.js";
+
+type Request = ServerReflectionRequest["messageRequest"];
+
+async function start() {
+  const { server } = await serve();
+  const transport = createGrpcTransport({ baseUrl: server.url });
+  const client = createClient(V1, transport);
+  const older = createClient(V1Alpha, transport);
+  return {
+    older,
+    client,
+    /** The answer to one request. */
+    async ask(messageRequest: Request) {
+      const responses = client.serverReflectionInfo(
+        (async function* () {
+          yield { host: "a.example", messageRequest };
+        })(),
+      );
+      for await (const response of responses) return response;
+      throw new Error("no answer");
+    },
+  };
+}
+
+function decodeFiles(response: { value?: unknown; case?: string | undefined }): FileDescriptorProto[] {
+  expect(response.case).toBe("fileDescriptorResponse");
+  const { fileDescriptorProto } = response.value as { fileDescriptorProto: Uint8Array[] };
+  return fileDescriptorProto.map((bytes) => fromBinary(FileDescriptorProtoSchema, bytes));
+}
+
+test("a file comes first, with all that it imports, each once, so that a client can build the schema", async () => {
+  const { ask } = await start();
+  const value = "tilegate/v1/tile_token_service.proto";
+  const file = decodeFiles((await ask({ case: "fileByFilename", value })).messageResponse);
+  const names = file.map(({ name }) => name);
+  expect(names[0]).toBe(value);
+  expect(names).toContain("buf/validate/validate.proto");
+  expect(names).toContain("google/protobuf/descriptor.proto");
+  expect(new Set(names).size).toBe(names.length);
+
+  const imports = new Map(file.map((each) => [each.name, each]));
+  const sorted = new Set<FileDescriptorProto>();
+  const visit = (each: FileDescriptorProto | undefined) => {
+    if (!each) throw new Error("an import is missing");
+    for (const name of each.dependency) visit(imports.get(name));
+    sorted.add(each);
+  };
+  visit(file[0]);
+  const registry = createFileRegistry(create(FileDescriptorSetSchema, { file: [...sorted] }));
+  expect(registry.getService("tilegate.v1.TileTokenService")?.methods).toHaveLength(4);
+});
+
+test.each([
+  ["a service", "tilegate.v1.TileTokenService", "tilegate/v1/tile_token_service.proto"],
+  ["a method", "tilegate.v1.TileTokenService.BatchGetTileTokens", "tilegate/v1/tile_token_service.proto"],
+  ["a message", "tilegate.v1.TileTokenResult", "tilegate/v1/tile_token.proto"],
+  ["a field", "tilegate.v1.TileTokenResult.vector", "tilegate/v1/tile_token.proto"],
+  ["an enum", "tilegate.v1.TileTokenErrorCode", "tilegate/v1/tile_token.proto"],
+  ["an enum's value", "tilegate.v1.TILE_TOKEN_ERROR_CODE_NOT_FOUND", "tilegate/v1/tile_token.proto"],
+  ["a nested enum", "grpc.health.v1.HealthCheckResponse.ServingStatus", "grpc/health/v1/health.proto"],
+  ["a nested enum's value", "grpc.health.v1.HealthCheckResponse.SERVING", "grpc/health/v1/health.proto"],
+  ["a nested message", "google.protobuf.DescriptorProto.ExtensionRange", "google/protobuf/descriptor.proto"],
+  ["an extension", "buf.validate.field", "buf/validate/validate.proto"],
+  [
+    "reflection itself",
+    "grpc.reflection.v1alpha.ServerReflection",
+    "grpc/reflection/v1alpha/reflection.proto",
+  ],
+])("%s is found in its file", async (_name, value, fileName) => {
+  const { ask } = await start();
+  const [file] = decodeFiles((await ask({ case: "fileContainingSymbol", value })).messageResponse);
+  expect(file?.name).toBe(fileName);
+});
+
+test("extensions are found by type and number", async () => {
+  const { ask } = await start();
+  const containingType = "google.protobuf.FieldOptions";
+  const { messageResponse } = await ask({ case: "allExtensionNumbersOfType", value: containingType });
+  expect(messageResponse).toMatchObject({
+    case: "allExtensionNumbersResponse",
+    value: { baseTypeName: containingType, extensionNumber: [1159, 1160] },
+  });
+  const found = await ask({
+    case: "fileContainingExtension",
+    value: { $typeName: "grpc.reflection.v1.ExtensionRequest", containingType, extensionNumber: 1159 },
+  });
+  expect(decodeFiles(found.messageResponse)[0]?.name).toBe("buf/validate/validate.proto");
+
+  const none = await ask({ case: "allExtensionNumbersOfType", value: "tilegate.v1.TileTokenResult" });
+  expect(none.messageResponse).toMatchObject({ value: { extensionNumber: [] } });
+});
+
+describe("errors are answers in the stream, with the request that they answer", () => {
+  const unknown: Request[] = [
+    { case: "fileByFilename", value: "no.proto" },
+    { case: "fileContainingSymbol", value: "no.Such" },
+    { case: "fileContainingSymbol", value: "tilegate.v1.TileTokenService.NoSuch" },
+    { case: "fileContainingSymbol", value: "constructor" },
+    { case: "allExtensionNumbersOfType", value: "no.Such" },
+    {
+      case: "fileContainingExtension",
+      value: {
+        $typeName: "grpc.reflection.v1.ExtensionRequest",
+        containingType: "google.protobuf.FieldOptions",
+        extensionNumber: 1,
+      },
+    },
+  ];
+  test.each(unknown)("not found: $case $value", async (messageRequest) => {
+    const { ask } = await start();
+    expect(await ask(messageRequest)).toMatchObject({
+      validHost: "a.example",
+      originalRequest: { host: "a.example", messageRequest },
+      messageResponse: { case: "errorResponse", value: { errorCode: Code.NotFound } },
+    });
+  });
+
+  test("empty", async () => {
+    const { ask } = await start();
+    expect(await ask({ case: undefined })).toMatchObject({
+      messageResponse: { case: "errorResponse", value: { errorCode: Code.InvalidArgument } },
+    });
+  });
+});
+
+test("v1alpha answers as v1, several requests on one stream", async () => {
+  const { client, older } = await start();
+  const requests = [
+    { messageRequest: { case: "listServices", value: "" } },
+    { messageRequest: { case: "fileContainingSymbol", value: "tilegate.v1.TileTokenService" } },
+  ] as const;
+  async function* send() {
+    yield* requests;
+  }
+  const answers: unknown[] = [];
+  for await (const { messageResponse } of client.serverReflectionInfo(send()))
+    answers.push(messageResponse.value);
+  const olderAnswers: unknown[] = [];
+  for await (const { messageResponse } of older.serverReflectionInfo(send())) {
+    olderAnswers.push(messageResponse.value);
+  }
+  expect(answers).toHaveLength(2);
+  const withoutVersion = (value: unknown) =>
+    JSON.stringify(value, (key, part) => (key === "$typeName" ? undefined : part));
+  expect(olderAnswers.map(withoutVersion)).toEqual(answers.map(withoutVersion));
+  expect(answers[0]).toMatchObject({
+    service: [
+      { name: "tilegate.v1.TileTokenService" },
+      { name: "grpc.health.v1.Health" },
+      { name: "grpc.reflection.v1.ServerReflection" },
+      { name: "grpc.reflection.v1alpha.ServerReflection" },
+    ],
+  });
+});

@@ -1,0 +1,64 @@
+import type { DatasetReader } from "../../src/domain/datasets/dataset.js";
+import type { Caller } from "../../src/domain/identity/principal.js";
+import { type ApiKeys, createApiKeys } from "../../src/domain/keys/api-keys.js";
+import { createVault, type Vault } from "../../src/domain/keys/vault.js";
+import { type ApiKeyVerification, createApiKeyVerification } from "../../src/domain/keys/verification.js";
+import { type Database, openDatabase } from "../../src/stores/database.js";
+import { createPrismaAccountStore } from "../../src/stores/prisma-account-store.js";
+import { createPrismaApiKeyStore } from "../../src/stores/prisma-api-key-store.js";
+import { createPrismaDatasetStore } from "../../src/stores/prisma-dataset-store.js";
+import { createLocalRateLimiter } from "../../src/stores/rate-limiter.js";
+import { createTestDatabase, type TestDatabase } from "../harness/postgres.js";
+import { newAccount } from "./store-fixture.js";
+
+export const OPERATOR: Caller = [{ type: "operator" }];
+
+/** The key use cases, as a replica with its own key ring would have them. */
+export interface KeyUseCases {
+  readonly keys: ApiKeys;
+  readonly verification: ApiKeyVerification;
+  readonly vault: Vault;
+}
+
+/** A PostgreSQL database of the test's own. */
+export interface ApiKeyFixture extends AsyncDisposable {
+  readonly server: TestDatabase;
+  readonly database: Database;
+  /** Returns the id of a new account. */
+  insertAccount(): Promise<string>;
+  /** @param over the fixture's own database unless given. */
+  useCases(encryptionKeys: readonly Uint8Array[], over?: Database): KeyUseCases;
+}
+
+export async function openApiKeyFixture(): Promise<ApiKeyFixture> {
+  const server = await createTestDatabase();
+  const database = await openDatabase({ url: server.url });
+  await database.migrate();
+  return {
+    server,
+    database,
+    insertAccount: async () => {
+      const account = newAccount();
+      await createPrismaAccountStore(database).insert(account);
+      return account.id;
+    },
+    useCases: (encryptionKeys, over = database) => {
+      const vault = createVault(encryptionKeys);
+      const store = createPrismaApiKeyStore(over);
+      const datasets: DatasetReader = createPrismaDatasetStore(over);
+      const accounts = createPrismaAccountStore(over);
+      const clock = () => new Date();
+      const rateLimiter = createLocalRateLimiter();
+      const lastUsed = { record: () => {} };
+      return {
+        vault,
+        keys: createApiKeys({ store, vault, accounts, datasets, clock }),
+        verification: createApiKeyVerification({ store, vault, datasets, rateLimiter, lastUsed, clock }),
+      };
+    },
+    [Symbol.asyncDispose]: async () => {
+      await database[Symbol.asyncDispose]();
+      await server[Symbol.asyncDispose]();
+    },
+  };
+}

@@ -1,0 +1,175 @@
+import { randomUUID } from "node:crypto";
+import fc from "fast-check";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import type { Account } from "../../src/domain/accounts/account.js";
+import type { ApiKey, ApiKeyStore } from "../../src/domain/keys/api-key.js";
+import { DuplicateError } from "../../src/domain/store.js";
+import { allPages } from "./account-store-contract.js";
+import { newAccount, newApiKey, newSealedToken } from "./store-fixture.js";
+
+export interface ApiKeyStoreFixture extends AsyncDisposable {
+  readonly apiKeys: ApiKeyStore;
+  readonly accounts: { insert(account: Account): Promise<void> };
+}
+
+const DELETED = new Date("2026-06-01T00:00:00.999Z");
+
+/** What every implementation of ApiKeyStore guarantees. */
+export function describeApiKeyStore(open: () => Promise<ApiKeyStoreFixture>): void {
+  let fixture: ApiKeyStoreFixture;
+  let store: ApiKeyStore;
+  let accountId: string;
+  beforeAll(async () => {
+    fixture = await open();
+    store = fixture.apiKeys;
+  });
+  afterAll(() => fixture?.[Symbol.asyncDispose]());
+  beforeEach(async () => {
+    accountId = await insertAccount();
+  });
+
+  test("a key comes back as it was inserted and as it was replaced, whatever its fields hold", async () => {
+    // PostgreSQL stores neither U+0000 nor lone surrogates: validation refuses them before.
+    const text = fc.string({ unit: "binary" }).map((value) => value.replaceAll("\0", ""));
+    const time = fc.date({ min: new Date("1990-01-01"), max: new Date("2100-01-01"), noInvalidDate: true });
+    const bytes = fc.uint8Array({ minLength: 32, maxLength: 80 });
+    const changes = fc.record(
+      {
+        name: text,
+        description: text,
+        userAgent: text,
+        origins: fc.array(text, { maxLength: 4 }),
+        enabled: fc.boolean(),
+        expireTime: time,
+        datasetIds: fc.array(fc.uuid(), { maxLength: 4 }),
+        rateLimit: fc.record({
+          requests: fc.integer({ min: 1, max: 2 ** 31 - 1 }),
+          windowSeconds: fc.integer({ min: 1, max: 86_400 }),
+        }),
+        previous: fc.record({ lookupHash: bytes, ciphertext: bytes, expireTime: time }),
+        created: time,
+        changed: time,
+        deleted: time,
+      },
+      { requiredKeys: [] },
+    );
+    await fc.assert(
+      fc.asyncProperty(changes, changes, async (before, after) => {
+        const inserted = newApiKey(accountId, before);
+        await store.insert(inserted);
+        expect(await store.find(inserted.id)).toEqual(inserted);
+        const replaced = newApiKey(accountId, { ...after, id: inserted.id, revision: 2 });
+        expect(await store.replace(replaced, 1)).toBe(true);
+        expect(await store.find(inserted.id)).toEqual(replaced);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  test("a taken id and a taken hash are refused by name of the field", async () => {
+    const key = await insert();
+    await expect(store.insert(newApiKey(accountId, { id: key.id }))).rejects.toEqual(
+      new DuplicateError("id"),
+    );
+    await expect(store.insert(newApiKey(accountId, { current: key.current }))).rejects.toEqual(
+      new DuplicateError("current_hash"),
+    );
+  });
+
+  test("a key is found by the hash of its current and of its previous token, among others, even deleted", async () => {
+    const previous = { ...newSealedToken(), expireTime: DELETED };
+    const key = await insert({ previous });
+    const deleted = await insert({ deleted: DELETED });
+    const unknown = newSealedToken().lookupHash;
+    expect(await store.findByTokenHash([key.current.lookupHash])).toEqual(key);
+    expect(await store.findByTokenHash([unknown, previous.lookupHash])).toEqual(key);
+    expect(await store.findByTokenHash([deleted.current.lookupHash, unknown])).toEqual(deleted);
+    expect(await store.findByTokenHash([unknown])).toBeUndefined();
+    expect(await store.find(randomUUID())).toBeUndefined();
+  });
+
+  test("a token that a rotation without grace removed is not found", async () => {
+    const key = await insert({ previous: { ...newSealedToken(), expireTime: DELETED } });
+    const rotated = { ...key, current: newSealedToken(), previous: undefined, revision: 2 };
+    expect(await store.replace(rotated, 1)).toBe(true);
+    for (const { lookupHash } of [key.current, key.previous ?? key.current]) {
+      expect(await store.findByTokenHash([lookupHash])).toBeUndefined();
+    }
+    expect(await store.findByTokenHash([rotated.current.lookupHash])).toEqual(rotated);
+  });
+
+  test("pages list an account's keys that are not deleted and nobody else's, newest first", async () => {
+    const mine = [await insert(), await insert(), await insert()];
+    await insert({ deleted: DELETED });
+    await insert({ accountId: await insertAccount() });
+    const pages = await allPages<ApiKey>((before) => store.list(accountId, { limit: 2, ...before }));
+    expect(pages).toEqual([[mine[2], mine[1]], [mine[0]]]);
+  });
+
+  test("a walk over all keys sees every account's, deleted ones too, once and in the order of their ids", async () => {
+    const keys = [await insert(), await insert({ deleted: DELETED }), await insert()];
+    keys.push(await insert({ accountId: await insertAccount() }));
+    const walked: ApiKey[] = [];
+    let page: readonly ApiKey[];
+    do {
+      page = await store.listAll({ limit: 2, after: walked.at(-1)?.id });
+      walked.push(...page);
+    } while (page.length === 2);
+    const ids = walked.map(({ id }) => id);
+    expect(ids).toEqual([...new Set(ids)].sort());
+    for (const key of keys) expect(walked).toContainEqual(key);
+  });
+
+  test("the count follows inserts, deletions and restorations, of one account only", async () => {
+    const other = await insertAccount();
+    expect(await store.count(accountId)).toBe(0);
+    const key = await insert();
+    await insert();
+    await insert({ deleted: DELETED });
+    await insert({ accountId: other });
+    expect(await store.count(accountId)).toBe(2);
+    await store.replace({ ...key, deleted: DELETED, revision: 2 }, 1);
+    expect(await store.count(accountId)).toBe(1);
+    await store.replace({ ...key, deleted: DELETED, name: "Still deleted", revision: 3 }, 2);
+    expect(await store.count(accountId)).toBe(1);
+    await store.replace({ ...key, revision: 4 }, 3);
+    expect(await store.count(accountId)).toBe(2);
+    expect(await store.count(other)).toBe(1);
+    expect(await store.count(randomUUID())).toBe(0);
+  });
+
+  test("of several changes to one revision exactly one is written", async () => {
+    const key = await insert();
+    const changes = ["a", "b", "c", "d"].map((name) => ({ ...key, name, revision: 2 }));
+    const written = await Promise.all(changes.map((change) => store.replace(change, 1)));
+    expect(written.filter(Boolean)).toHaveLength(1);
+    expect(await store.find(key.id)).toEqual(changes[written.indexOf(true)]);
+  });
+
+  test("neither a stale revision nor a key that is not there is written", async () => {
+    const key = await insert({ revision: 7 });
+    expect(await store.replace({ ...key, name: "Stale", revision: 7 }, 6)).toBe(false);
+    expect(await store.replace(newApiKey(accountId), 1)).toBe(false);
+    expect(await store.find(key.id)).toEqual(key);
+  });
+
+  test("a replacement leaves the time of the last use alone", async () => {
+    const lastUsed = new Date("2026-05-01T00:00:00.001Z");
+    const key = await insert({ lastUsed });
+    await store.replace({ ...key, lastUsed: undefined, revision: 2 }, 1);
+    await store.replace({ ...key, lastUsed: DELETED, revision: 3 }, 2);
+    expect(await store.find(key.id)).toEqual({ ...key, revision: 3 });
+  });
+
+  async function insert(changes: Partial<ApiKey> = {}): Promise<ApiKey> {
+    const key = newApiKey(accountId, changes);
+    await store.insert(key);
+    return key;
+  }
+
+  async function insertAccount(): Promise<string> {
+    const account = newAccount();
+    await fixture.accounts.insert(account);
+    return account.id;
+  }
+}

@@ -1,0 +1,182 @@
+import { Redis } from "ioredis";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import type { Account } from "../../../src/domain/accounts/account.js";
+import type { Dataset } from "../../../src/domain/datasets/dataset.js";
+import { createTestDatabase, postgresUrl, type TestDatabase } from "../../harness/postgres.js";
+import { redisUrl } from "../../harness/redis.js";
+import { newAccount, newApiKey, newDataset, newSealedToken } from "../store-fixture.js";
+import { eventually, holdReads, insert, nextRevision, openReplica, type Replica } from "./replicas.js";
+
+describe.skipIf(!postgresUrl() || !redisUrl())("two replicas on one PostgreSQL and one Redis", () => {
+  let database: TestDatabase;
+  let here: Replica;
+  let there: Replica;
+  let redis: Redis;
+  let account: Account;
+
+  beforeAll(async () => {
+    database = await createTestDatabase();
+    here = await openReplica(database.url, redisUrl());
+    there = await openReplica(database.url, redisUrl());
+    redis = new Redis(redisUrl() ?? "");
+  });
+
+  afterAll(async () => {
+    redis?.disconnect();
+    await here?.[Symbol.asyncDispose]();
+    await there?.[Symbol.asyncDispose]();
+    await database?.[Symbol.asyncDispose]();
+  });
+
+  beforeEach(async () => {
+    account = newAccount();
+    await here.accounts.insert(account);
+  });
+
+  const seen = async (replica: Replica, { id }: Dataset) =>
+    (await replica.datasets.tryFindMany([id])).get(id);
+
+  /** Redis forgets one entry: other files of tests use the server too. */
+  const forget = async (name: string) => redis.del(...(await redis.keys(`*:${name}`)));
+
+  /** Where no announcement is awaited, both replicas must have finished what they do in the background. */
+  const filled = ({ id }: Dataset) =>
+    eventually(async () => (await redis.keys(`*:dataset:${id}`)).length === 1);
+
+  test("a change on one is seen by the other", async () => {
+    const dataset = newDataset(account.id);
+    await insert(here.datasets, dataset);
+    expect(await seen(there, dataset)).toMatchObject({ visibility: "public" });
+    await insert(here.datasets, nextRevision(dataset, { visibility: "private" }));
+    expect(await seen(here, dataset)).toMatchObject({ visibility: "private" });
+    await eventually(async () => (await seen(there, dataset))?.visibility === "private");
+  });
+
+  test("a deletion on one is seen by the other", async () => {
+    const dataset = newDataset(account.id);
+    await insert(here.datasets, dataset);
+    expect(await seen(there, dataset)).toBeDefined();
+    await insert(here.datasets, nextRevision(dataset, { deleted: new Date() }));
+    await eventually(async () => (await seen(there, dataset)) === undefined);
+  });
+
+  test("a dataset that was looked for in vain is found once it is there", async () => {
+    const dataset = newDataset(account.id);
+    expect(await seen(there, dataset)).toBeUndefined();
+    await insert(here.datasets, dataset);
+    await eventually(async () => (await seen(there, dataset)) !== undefined);
+  });
+
+  test("a revoked API key, and a token that two rotations have left behind, are refused by the other", async () => {
+    const key = newApiKey(account.id);
+    await here.apiKeys.insert(key);
+    const find = (hash: Uint8Array) => there.apiKeys.findByTokenHash([hash]);
+    expect(await find(key.current.lookupHash)).toMatchObject({ id: key.id });
+
+    const once = {
+      ...key,
+      current: newSealedToken(),
+      previous: { ...key.current, expireTime: new Date() },
+      revision: 2,
+    };
+    await here.apiKeys.replace(once, 1);
+    const twice = {
+      ...once,
+      current: newSealedToken(),
+      previous: { ...once.current, expireTime: new Date() },
+      revision: 3,
+    };
+    await here.apiKeys.replace(twice, 2);
+    await eventually(async () => (await find(key.current.lookupHash)) === undefined);
+    expect(await find(once.current.lookupHash)).toMatchObject({ revision: 3 });
+
+    await here.apiKeys.replace({ ...twice, deleted: new Date(), revision: 4 }, 3);
+    await eventually(async () => (await find(twice.current.lookupHash))?.deleted !== undefined);
+  });
+
+  test("a revoked service token is refused by the other", async () => {
+    const { id } = newAccount();
+    const secretHash = newSealedToken().lookupHash;
+    await here.serviceTokens.insert({ id, accountId: account.id, name: "", secretHash, created: new Date() });
+    expect(await there.serviceTokens.findBySecretHash(secretHash)).toMatchObject({ id });
+    await here.serviceTokens.revoke(id, new Date());
+    await eventually(
+      async () => (await there.serviceTokens.findBySecretHash(secretHash))?.revoked !== undefined,
+    );
+  });
+
+  test("a slow reader of the old row can't put it back over the new one, here or in Redis", async () => {
+    const dataset = newDataset(account.id);
+    await insert(here.datasets, dataset);
+    await forget(dataset.id);
+    const slow = await openReplica(database.url, redisUrl());
+    const { hasRead, release } = holdReads(slow.database.prisma, "$queryRaw");
+    const answer = seen(slow, dataset);
+    await hasRead;
+    await insert(here.datasets, nextRevision(dataset, { visibility: "private" }));
+    release();
+    expect(await answer).toMatchObject({ visibility: "public" });
+
+    await eventually(async () => (await seen(slow, dataset))?.visibility === "private");
+    const [key = ""] = await redis.keys(`*:dataset:${dataset.id}`);
+    expect(await redis.get(key)).toMatch(/^1:2:/);
+    await slow[Symbol.asyncDispose]();
+  });
+
+  test("a slow reader of an API key that was deleted meanwhile can't bring it back", async () => {
+    const key = newApiKey(account.id);
+    await here.apiKeys.insert(key);
+    await forget(Buffer.from(key.current.lookupHash).toString("hex"));
+    const slow = await openReplica(database.url, redisUrl());
+    const { hasRead, release } = holdReads(slow.database.prisma.apiKey, "findFirst");
+    const find = () => slow.apiKeys.findByTokenHash([key.current.lookupHash]);
+    const answer = find();
+    await hasRead;
+    await here.apiKeys.replace({ ...key, deleted: new Date(), revision: 2 }, 1);
+    release();
+    expect(await answer).toMatchObject({ revision: 1 });
+    await eventually(async () => (await find())?.revision === 2);
+    expect((await here.apiKeys.findByTokenHash([key.current.lookupHash]))?.deleted).toBeDefined();
+    await slow[Symbol.asyncDispose]();
+  });
+
+  test("after a lost subscription nothing from before it counts", async () => {
+    const dataset = newDataset(account.id);
+    await insert(here.datasets, dataset);
+    expect(await seen(there, dataset)).toMatchObject({ visibility: "public" });
+    await redis.client("KILL", "TYPE", "pubsub");
+    await insert(here.datasets, nextRevision(dataset, { visibility: "private" }));
+    await eventually(async () => (await seen(there, dataset))?.visibility === "private");
+  });
+
+  test("an entry of another version, or a broken one, is read from the database", async () => {
+    const dataset = newDataset(account.id);
+    await insert(here.datasets, dataset);
+    await seen(here, dataset);
+    await filled(dataset);
+    const [key = ""] = await redis.keys(`*:dataset:${dataset.id}`);
+    for (const broken of [
+      "2:1:1800000000000:[]",
+      "1:1:1900000000000:[1,2]",
+      "1:1:1900000000000:{",
+      "garbage",
+      "",
+    ]) {
+      await redis.set(key, broken);
+      const fresh = await openReplica(database.url, redisUrl());
+      expect(await seen(fresh, dataset)).toMatchObject({ id: dataset.id, visibility: "public" });
+      await fresh[Symbol.asyncDispose]();
+    }
+  });
+
+  test("an installation's entries are not read by another one on the same Redis", async () => {
+    const name = `shared ${account.id}`;
+    await here.accounts.insert(newAccount({ name }));
+    expect(await here.accounts.findByName(name)).toBeDefined();
+    const otherDatabase = await createTestDatabase();
+    const stranger = await openReplica(otherDatabase.url, redisUrl());
+    expect(await stranger.accounts.findByName(name)).toBeUndefined();
+    await stranger[Symbol.asyncDispose]();
+    await otherDatabase[Symbol.asyncDispose]();
+  });
+});

@@ -1,0 +1,80 @@
+import pino from "pino";
+import { systemClock } from "../../../src/domain/clock.js";
+import type { Dataset, DatasetStore } from "../../../src/domain/datasets/dataset.js";
+import { type Database, openDatabase } from "../../../src/stores/database.js";
+import { claimInstallation } from "../../../src/stores/installation.js";
+import { openStores, type Stores } from "../../../src/stores/stores.js";
+
+/** One replica's stores. Closes its database too. */
+export interface Replica extends Stores {
+  readonly database: Database;
+}
+
+/** What a replica has: its own connections and caches, on the same PostgreSQL and Redis as its siblings. */
+export async function openReplica(
+  databaseUrl: string,
+  redisUrl: string | undefined,
+  cacheTtlSeconds = 60,
+): Promise<Replica> {
+  const database = await openDatabase({ url: databaseUrl });
+  await database.migrate();
+  const stores = await openStores({
+    database,
+    installationId: (await claimInstallation(database, "single")).id,
+    redisUrl,
+    cacheTtlSeconds,
+    clock: systemClock,
+    log: pino({ level: "silent" }),
+  });
+  return {
+    ...stores,
+    database,
+    async [Symbol.asyncDispose]() {
+      await stores[Symbol.asyncDispose]();
+      await database[Symbol.asyncDispose]();
+    },
+  };
+}
+
+export const insert = (store: DatasetStore, ...datasets: Dataset[]) =>
+  store.transaction((transaction) => transaction.save(datasets));
+
+export const nextRevision = (dataset: Dataset, changes: Partial<Dataset>): Dataset => ({
+  ...dataset,
+  ...changes,
+  revision: dataset.revision + 1,
+});
+
+/** Resolves when `condition` holds; asks again as soon as the event loop has turned, for ten seconds at most. */
+export async function eventually(condition: () => Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + 10_000;
+  while (!(await condition())) {
+    if (performance.now() > deadline) throw new Error("it did not happen within 10 s");
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+/** Makes a client's reads slow: from now on `method` of `target` delivers what it has read only after release(). */
+export function holdReads<Name extends string>(
+  target: Record<Name, (...args: never[]) => unknown>,
+  method: Name,
+): { readonly hasRead: Promise<void>; release(): void } {
+  const original = target[method].bind(target);
+  let release = () => {};
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  let read = () => {};
+  const hasRead = new Promise<void>((resolve) => {
+    read = resolve;
+  });
+  Object.defineProperty(target, method, {
+    value: async (...args: never[]) => {
+      const rows = await original(...args);
+      read();
+      await held;
+      return rows;
+    },
+  });
+  return { hasRead, release };
+}

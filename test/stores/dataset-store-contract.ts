@@ -1,0 +1,175 @@
+import { randomUUID } from "node:crypto";
+import fc from "fast-check";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import type { Dataset } from "../../src/domain/datasets/dataset.js";
+import { ConcurrentChangeError, DuplicateError } from "../../src/domain/store.js";
+import { allPages } from "./account-store-contract.js";
+import { newAccount, newDataset, type StoreFixture } from "./store-fixture.js";
+
+/** What every implementation of DatasetStore guarantees. */
+export function describeDatasetStore(open: () => Promise<StoreFixture>): void {
+  let fixture: StoreFixture;
+  let accountId: string;
+  beforeAll(async () => {
+    fixture = await open();
+  });
+  afterAll(() => fixture?.[Symbol.asyncDispose]());
+  beforeEach(async () => {
+    await fixture.clear();
+    accountId = await insertAccount();
+  });
+
+  test("a dataset comes back as it was saved, whatever its fields hold", async () => {
+    // PostgreSQL stores neither U+0000 nor lone surrogates: validation refuses them before.
+    const text = fc.string({ unit: "binary" }).map((value) => value.replaceAll("\0", ""));
+    const time = fc.date({ min: new Date("1990-01-01"), max: new Date("2100-01-01"), noInvalidDate: true });
+    const degrees = fc.double({ min: -180, max: 180, noNaN: true }).map((value) => value + 0);
+    const changes = fc.record(
+      {
+        kind: fc.constantFrom("vector" as const, "raster" as const),
+        title: text,
+        owner: text,
+        visibility: fc.constantFrom("public" as const, "restricted" as const, "private" as const),
+        status: fc.constantFrom("draft" as const, "published" as const),
+        readerRoles: fc.array(text, { maxLength: 4 }),
+        readerSubjects: fc.array(text, { maxLength: 4 }),
+        created: time,
+        changed: time,
+        cacheVersion: fc.integer({ min: 1, max: 2 ** 31 - 1 }),
+        raster: fc.record(
+          {
+            minzoom: fc.nat({ max: 30 }),
+            maxzoom: fc.nat({ max: 30 }),
+            tileSize: fc.integer({ min: 64, max: 4096 }),
+            format: text,
+            tileUrlTemplate: text,
+            bounds: fc.tuple(degrees, degrees, degrees, degrees),
+          },
+          { requiredKeys: ["minzoom", "maxzoom", "tileSize", "format"] },
+        ),
+      },
+      { requiredKeys: [] },
+    );
+    await fc.assert(
+      fc.asyncProperty(changes, async (some) => {
+        const dataset = newDataset(accountId, some);
+        await save(dataset);
+        expect((await fixture.datasets.findMany([dataset.id])).get(dataset.id)).toEqual(dataset);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  test("unknown and deleted datasets are not found", async () => {
+    const [kept, deleted] = [newDataset(accountId), newDataset(accountId, { deleted: new Date() })];
+    await save(kept, deleted);
+    const found = await fixture.datasets.findMany([kept.id, deleted.id, randomUUID()]);
+    expect([...found.keys()]).toEqual([kept.id]);
+    expect(await fixture.datasets.findMany([])).toEqual(new Map());
+  });
+
+  test("one save takes more datasets than one statement, new and changed ones mixed", async () => {
+    const old = Array.from({ length: 600 }, () => newDataset(accountId));
+    await save(...old);
+    const mixed = old.flatMap((dataset) => [
+      { ...dataset, title: "New", revision: 2 },
+      newDataset(accountId),
+    ]);
+    await save(...mixed);
+    const found = await fixture.datasets.findMany(mixed.map((dataset) => dataset.id));
+    expect(found).toEqual(new Map(mixed.map((dataset) => [dataset.id, dataset])));
+  });
+
+  test("pages list what is not deleted, newest first, of one account or of all", async () => {
+    const other = await insertAccount();
+    const mine = [1, 2, 3].map(() => newDataset(accountId));
+    const theirs = newDataset(other);
+    await save(...mine, newDataset(accountId, { deleted: new Date() }), theirs);
+    const list = (account: string | undefined) =>
+      allPages<Dataset>((before) => fixture.datasets.list(account, { limit: 2, ...before }));
+    expect((await list(accountId)).flat()).toEqual(mine.toReversed());
+    expect((await list(undefined)).flat()).toEqual([theirs, ...mine.toReversed()]);
+  });
+
+  test("a dataset that lives throughout is listed once while others come and go", async () => {
+    const lasting = [1, 2, 3, 4].map(() => newDataset(accountId));
+    const passing = newDataset(accountId);
+    await save(...lasting.slice(0, 2), passing, ...lasting.slice(2));
+    const first = await fixture.datasets.list(accountId, { limit: 2 });
+    await save(newDataset(accountId), { ...passing, deleted: new Date(), revision: 2 });
+    const rest = await fixture.datasets.list(accountId, { limit: 10, before: first.next ?? 0n });
+    expect([...first.items, ...rest.items]).toEqual(lasting.toReversed());
+  });
+
+  test("ids and scopes that are taken are told, by deleted datasets too", async () => {
+    const byId = newDataset(accountId);
+    const byScope = newDataset(accountId, { deleted: new Date() });
+    await save(byId, byScope, newDataset(accountId));
+    const taken = await fixture.datasets.transaction((transaction) =>
+      transaction.findTaken([byId.id, randomUUID()], [byScope.scope, "free"]),
+    );
+    expect(new Set(taken.map((dataset) => dataset.id))).toEqual(new Set([byId.id, byScope.id]));
+  });
+
+  test("what a rejected transaction saved is undone", async () => {
+    const dataset = newDataset(accountId);
+    const failure = new Error("changed my mind");
+    await expect(
+      fixture.datasets.transaction(async (transaction) => {
+        await transaction.save([dataset]);
+        throw failure;
+      }),
+    ).rejects.toBe(failure);
+    expect((await fixture.datasets.findMany([dataset.id])).size).toBe(0);
+  });
+
+  test("a taken scope or id refuses the whole save, by name of the field", async () => {
+    const taken = newDataset(accountId);
+    await save(taken);
+    const fine = newDataset(accountId);
+    await expect(save(fine, newDataset(accountId, { scope: taken.scope }))).rejects.toEqual(
+      new DuplicateError("scope"),
+    );
+    await expect(save(fine, newDataset(accountId, { id: taken.id }))).rejects.toEqual(
+      new DuplicateError("id"),
+    );
+    expect((await fixture.datasets.findMany([fine.id])).size).toBe(0);
+  });
+
+  test("of several changes to one revision exactly one is saved", async () => {
+    const dataset = newDataset(accountId);
+    await save(dataset);
+    const changes = ["a", "b", "c", "d"].map((title) => ({ ...dataset, title, revision: 2 }));
+    const outcomes = await Promise.allSettled(changes.map((change) => save(change)));
+    const winners = changes.filter((_, index) => outcomes[index]?.status === "fulfilled");
+    const losses = outcomes.flatMap((outcome) => (outcome.status === "rejected" ? [outcome.reason] : []));
+    expect(winners).toHaveLength(1);
+    expect(losses).toHaveLength(3);
+    for (const loss of losses) expect(loss).toBeInstanceOf(ConcurrentChangeError);
+    expect([...(await fixture.datasets.findMany([dataset.id])).values()]).toEqual(winners);
+  });
+
+  test("neither a stale revision, nor another account's dataset, nor one that is not there is replaced", async () => {
+    const dataset = newDataset(accountId);
+    await save(dataset);
+    const fine = newDataset(accountId);
+    for (const wrong of [
+      { ...dataset, revision: 3 },
+      { ...dataset, accountId: await insertAccount(), revision: 2 },
+      newDataset(accountId, { revision: 2 }),
+    ]) {
+      await expect(save(fine, wrong)).rejects.toBeInstanceOf(ConcurrentChangeError);
+    }
+    const found = await fixture.datasets.findMany([dataset.id, fine.id]);
+    expect([...found.values()]).toEqual([dataset]);
+  });
+
+  const save = (...datasets: readonly Dataset[]): Promise<void> =>
+    fixture.datasets.transaction((transaction) => transaction.save(datasets));
+
+  async function insertAccount(): Promise<string> {
+    const account = newAccount();
+    await fixture.accounts.insert(account);
+    return account.id;
+  }
+}

@@ -1,0 +1,101 @@
+import { randomBytes, randomUUID } from "node:crypto";
+import type { Account, AccountStore, ServiceTokenStore } from "../../src/domain/accounts/account.js";
+import type { Dataset, DatasetStore } from "../../src/domain/datasets/dataset.js";
+import type { ApiKey, ApiKeyStore, SealedToken } from "../../src/domain/keys/api-key.js";
+import { type Database, type DatabaseOptions, openDatabase } from "../../src/stores/database.js";
+import { createPrismaAccountStore } from "../../src/stores/prisma-account-store.js";
+import { createPrismaApiKeyStore } from "../../src/stores/prisma-api-key-store.js";
+import { createPrismaDatasetStore } from "../../src/stores/prisma-dataset-store.js";
+import { createPrismaServiceTokenStore } from "../../src/stores/prisma-service-token-store.js";
+import { createDataDirectory } from "../harness/data-directory.js";
+import { createTestDatabase } from "../harness/postgres.js";
+
+/** The stores under test over one database. */
+export interface StoreFixture extends AsyncDisposable {
+  readonly accounts: AccountStore;
+  readonly serviceTokens: ServiceTokenStore;
+  readonly datasets: DatasetStore;
+  readonly apiKeys: ApiKeyStore;
+  readonly database: Database;
+  /** Empties the database. */
+  clear(): Promise<void>;
+}
+
+export async function openEmbeddedFixture(): Promise<StoreFixture> {
+  const dataDir = await createDataDirectory();
+  return openFixture({ dataDir: dataDir.path }, dataDir);
+}
+
+export async function openPostgresFixture(): Promise<StoreFixture> {
+  const database = await createTestDatabase();
+  return openFixture({ url: database.url }, database);
+}
+
+async function openFixture(options: DatabaseOptions, resource: AsyncDisposable): Promise<StoreFixture> {
+  const database = await openDatabase(options);
+  await database.migrate();
+  return {
+    accounts: createPrismaAccountStore(database),
+    serviceTokens: createPrismaServiceTokenStore(database),
+    datasets: createPrismaDatasetStore(database),
+    apiKeys: createPrismaApiKeyStore(database),
+    database,
+    clear: async () => {
+      await database.prisma.$executeRaw`TRUNCATE accounts CASCADE`;
+    },
+    [Symbol.asyncDispose]: async () => {
+      await database[Symbol.asyncDispose]();
+      await resource[Symbol.asyncDispose]();
+    },
+  };
+}
+
+export function newAccount(changes: Partial<Account> = {}): Account {
+  const id = randomUUID();
+  return { id, name: `account ${id}`, created: new Date("2026-03-01T12:00:00.123Z"), ...changes };
+}
+
+export function newDataset(accountId: string, changes: Partial<Dataset> = {}): Dataset {
+  const tableName = `t_${randomBytes(6).toString("hex")}`;
+  return {
+    id: randomUUID(),
+    accountId,
+    kind: "vector",
+    title: "Countries",
+    tableName,
+    scope: tableName,
+    visibility: "public",
+    status: "published",
+    readerRoles: [],
+    readerSubjects: [],
+    raster: { minzoom: 0, maxzoom: 18, tileSize: 256, format: "png" },
+    cacheVersion: 1,
+    revision: 1,
+    created: new Date("2026-03-01T12:00:00.123Z"),
+    changed: new Date("2026-03-01T12:00:00.123Z"),
+    ...changes,
+  };
+}
+
+export function newApiKey(accountId: string, changes: Partial<ApiKey> = {}): ApiKey {
+  return {
+    id: randomUUID(),
+    accountId,
+    name: "Key",
+    description: "",
+    userAgent: "",
+    origins: [],
+    enabled: true,
+    datasetIds: [],
+    current: newSealedToken(),
+    created: new Date("2026-03-01T12:00:00.123Z"),
+    changed: new Date("2026-03-01T12:00:00.123Z"),
+    revision: 1,
+    ...changes,
+  };
+}
+
+/** Bytes in the place of a token: stores don't look into them. */
+export function newSealedToken(): SealedToken {
+  return { lookupHash: Uint8Array.from(randomBytes(32)), ciphertext: Uint8Array.from(randomBytes(74)) };
+}
