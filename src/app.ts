@@ -1,11 +1,13 @@
-import { createRegistry, type DescService } from "@bufbuild/protobuf";
+import { createRegistry, type DescMethod, type DescService } from "@bufbuild/protobuf";
 import { ViolationsSchema } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import type { Backend } from "./backend.js";
 import { createAuthenticator } from "./domain/identity/authenticator.js";
 import { createSigningKeyRing } from "./domain/tokens/signature.js";
 import { createTileTokens } from "./domain/tokens/tile-tokens.js";
-import { createBatchFastPath } from "./fast-path/batch-fast-path.js";
+import { createBatchCall, createGeoLensCall } from "./fast-path/batch-call.js";
+import { createFastPath } from "./fast-path/fast-path.js";
+import { createVerifyCall } from "./fast-path/verify-call.js";
 import { ErrorInfoSchema, RetryInfoSchema } from "./gen/proto/google/rpc/error_details_pb.js";
 import { Health } from "./gen/proto/grpc/health/v1/health_pb.js";
 import { AccountService } from "./gen/proto/tilegate/v1/account_service_pb.js";
@@ -13,7 +15,7 @@ import { ApiKeyService } from "./gen/proto/tilegate/v1/api_key_service_pb.js";
 import { DatasetService } from "./gen/proto/tilegate/v1/dataset_service_pb.js";
 import { TileTokenService } from "./gen/proto/tilegate/v1/tile_token_service_pb.js";
 import { createJwtVerifier } from "./identity/jwt-verifier.js";
-import { createGeoLensRoutes } from "./rest/geolens.js";
+import { createGeoLensRoutes, GEOLENS_BATCH_PATHS } from "./rest/geolens.js";
 import { createHealthRoutes } from "./rest/health.js";
 import { createMapTilerRoutes } from "./rest/maptiler.js";
 import { createRestHandler } from "./rest/router.js";
@@ -31,7 +33,7 @@ import { createTileTokenService } from "./rpc/tile-token-service.js";
 import { refuseUnknownRpc } from "./rpc/unknown-rpc.js";
 import { createCors } from "./server/cors.js";
 import { createHealth } from "./server/health.js";
-import type { HttpHandler } from "./server/http-handler.js";
+import type { HttpHandler, HttpRequest } from "./server/http-handler.js";
 import { registerReflection } from "./server/reflection.js";
 
 /** Everything but the port: a request handler, and what decides whether it should get requests. */
@@ -126,21 +128,38 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
     },
   });
 
-  const cors = createCors({ origins: config.server.corsOrigins });
-  const withHeaders =
-    (handler: HttpHandler): HttpHandler =>
-    (request, response) => {
-      // Answers depend on credentials, and error statuses of GET are cacheable unless told otherwise.
-      response.setHeader("cache-control", "private, no-store");
-      response.setHeader("x-content-type-options", "nosniff");
-      const crossOrigin = config.server.corsOrigins !== "*" || TOKEN_ROUTES.test(request.url ?? "");
-      if (!(crossOrigin && cors(request, response))) handler(request, response);
-    };
+  const cors = createCors({ origins: config.server.corsOrigins, common: COMMON_HEADERS });
+  const isCrossOrigin = ({ url = "" }: HttpRequest) =>
+    config.server.corsOrigins !== "*" || TOKEN_ROUTES.test(url);
+  const headersOf = (request: HttpRequest) =>
+    isCrossOrigin(request) ? cors.headersOf(request) : COMMON_HEADERS;
+  const plainHandler: HttpHandler = (request, response) => {
+    for (const [name, value] of Object.entries(headersOf(request))) response.setHeader(name, value);
+    if (isCrossOrigin(request) && cors.isPreflight(request)) {
+      response.writeHead(204);
+      response.end();
+    } else {
+      connect(request, response);
+    }
+  };
   const { generation } = stores;
-  const fast = createBatchFastPath({ tileTokens, authenticator, generation, clock, log, plain: connect });
+  const geoLensCall = createGeoLensCall({ tileTokens, generation });
+  const handler = createFastPath({
+    rpcs: new Map([
+      [pathOf(TileTokenService.method.batchGetTileTokens), createBatchCall({ tileTokens, generation })],
+      [pathOf(ApiKeyService.method.verifyApiKey), createVerifyCall(useCases.apiKeyVerification)],
+    ]),
+    rest: new Map(GEOLENS_BATCH_PATHS.map((path) => [path, geoLensCall])),
+    authenticator,
+    generation,
+    headersOf,
+    clock,
+    log,
+    plain: plainHandler,
+  });
   return {
-    handler: withHeaders(fast),
-    plainHandler: withHeaders(connect),
+    handler,
+    plainHandler,
     setServing(value) {
       serving = value;
       health.setServing(value);
@@ -151,6 +170,11 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
     },
   };
 }
+
+/** Answers depend on credentials, and error statuses of GET are cacheable unless told otherwise. */
+const COMMON_HEADERS = { "cache-control": "private, no-store", "x-content-type-options": "nosniff" };
+
+const pathOf = ({ parent, name }: DescMethod): string => `/${parent.typeName}/${name}`;
 
 /** What pages of any origin may call unless CORS_ORIGINS says otherwise: issuing tokens, not managing. */
 const TOKEN_ROUTES = /^\/(?:tilegate\.v1\.TileTokenService\/|(?:api\/)?tiles\/tokens?(?:[/?]|$))/;

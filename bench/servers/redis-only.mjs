@@ -1,7 +1,8 @@
 // @ts-check
-// Tilegate, except that nothing stays in the process: each batch reads its datasets from Redis, which is what a replica
-// does that has just started. The service has no such switch, so this composes it with a cache whose entries may stay
-// for 0 ms; everything else, the shared level included, is its own.
+// Tilegate, except that nothing in the process counts: each batch reads its datasets from Redis, which is what a replica
+// does that can't hear the others' announcements. The service has no such switch, so this composes it with a cache whose
+// entries may stay for 0 ms; everything else, the shared level included, is its own. With `--forgetful` the process
+// holds one entry at most: what was decoded and signed is lost as well, as in a replica that has just started.
 import pino from "pino";
 import { createApp } from "../../dist/app.js";
 import { openBackend } from "../../dist/backend.js";
@@ -15,6 +16,7 @@ import { createVersionedCache } from "../../dist/stores/cache/versioned-cache.js
 import { createPrismaDatasetStore } from "../../dist/stores/prisma-dataset-store.js";
 import { createRedis } from "../../dist/stores/redis.js";
 
+const maxEntries = process.argv.includes("--forgetful") ? 1 : 10_000;
 const config = readConfig(process.env);
 const log = pino({ level: "warn" }, pino.destination(2));
 const backend = await openBackend({ config, log, clock });
@@ -32,7 +34,7 @@ const shared = createRedisLevel({
   lifetimes,
   clock,
 });
-const cache = createVersionedCache({ load: loadDatasets(uncached), shared, lifetimes, maxEntries: 1, clock });
+const cache = createVersionedCache({ load: loadDatasets(uncached), shared, lifetimes, maxEntries, clock });
 cache.limitStay(0);
 const datasets = createCachedDatasetStore(uncached, cache, clock);
 

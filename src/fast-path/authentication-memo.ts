@@ -1,11 +1,12 @@
-import { type Clock, unixSeconds } from "../domain/clock.js";
+import type { Clock } from "../domain/clock.js";
 import type { Authenticator, Credentials } from "../domain/identity/authenticator.js";
 import type { Caller } from "../domain/identity/principal.js";
+import { createSecondMemo } from "./second-memo.js";
 
 /** Takes the same credentials for the same caller again, within a second and as long as nothing has changed. */
 export interface AuthenticationMemo {
   /** Undefined: these must be resolved. */
-  peek(credentials: Credentials): Caller | undefined;
+  peek(credentials: Credentials, now: Date): Caller | undefined;
   /** @throws what the authenticator throws. */
   resolve(credentials: Credentials): Promise<Caller>;
 }
@@ -17,7 +18,7 @@ export interface AuthenticationMemoOptions {
   readonly clock: Clock;
 }
 
-/** A second's different callers. More begin anew: nothing depends on being remembered. */
+/** A second's different callers. */
 const MAX_CALLERS = 5_000;
 
 /** Longer headers are resolved each time, so that nobody fills the memory with theirs: 10 MB at most. */
@@ -34,24 +35,12 @@ interface Remembered {
 
 export function createAuthenticationMemo(options: AuthenticationMemoOptions): AuthenticationMemo {
   const { authenticator, generation, clock } = options;
-  const remembered = new Map<string, Remembered>();
-  let second = 0;
-  let era = 0;
-
-  /** What was true a second ago, or before the last change, is no more. */
-  function forgetOld(now: Date): void {
-    if (unixSeconds(now) === second && generation() === era && remembered.size < MAX_CALLERS) return;
-    remembered.clear();
-    second = unixSeconds(now);
-    era = generation();
-  }
+  const rememberedAt = createSecondMemo<Remembered>({ generation, maxEntries: MAX_CALLERS });
 
   return {
-    peek(credentials) {
+    peek(credentials, now) {
       if (credentials.authorization === undefined && credentials.apiKey === undefined) return ANONYMOUS;
-      const now = clock();
-      forgetOld(now);
-      const known = remembered.get(keyOf(credentials));
+      const known = rememberedAt(now).get(keyOf(credentials));
       if (known === undefined || known.until <= now.getTime()) return undefined;
       known.note(now);
       return known.caller;
@@ -59,8 +48,8 @@ export function createAuthenticationMemo(options: AuthenticationMemoOptions): Au
 
     async resolve(credentials) {
       // From before the look-ups: what changes during them must not be overlooked.
-      forgetOld(clock());
-      const begun = era;
+      const begun = generation();
+      const remembered = rememberedAt(clock());
       const { caller, reuse } = await authenticator.authenticate(credentials);
       const key = keyOf(credentials);
       if (reuse !== undefined && key.length <= MAX_KEY_LENGTH && begun === generation()) {

@@ -6,46 +6,35 @@ import { toResult } from "../rpc/tile-token-service.js";
 
 type Outcome = TileToken | TileTokenRefusal;
 
-/** How an answer is made of its entries. Text in `charset`: one character is one byte, or UTF-8. */
+/** How an answer is made of its entries: text of which one character is one byte. */
 export interface Encoding {
-  readonly charset: "utf8" | "latin1";
-  encode(ids: readonly string[], outcomes: readonly Outcome[]): string;
+  entryOf(id: string, outcome: Outcome): string;
+  join(entries: readonly string[]): string;
 }
 
 /** What stands for the id in the entry of a refusal, which is the same for every dataset but for that. */
 const PLACEHOLDER = "00000000-0000-0000-0000-000000000000";
 
 /**
- * Joins entries that were encoded one by one, by the code that also encodes whole answers: an answer is the join of its
- * entries in all three formats. A token's entry is the same for everybody within a second, so it is encoded once.
+ * Encodes entries one by one, by the code that also encodes whole answers: an answer is the join of its entries in all
+ * three formats. A token is the same for everybody within a second, so its entry is encoded once.
  */
 function createEncoding(
-  charset: Encoding["charset"],
-  { before, between, after }: { before: string; between: string; after: string },
+  join: Encoding["join"],
   encodeEntry: (id: string, outcome: Outcome) => string,
 ): Encoding {
-  const entries = new WeakMap<Outcome, string>();
-
-  function entryOf(id: string, outcome: Outcome): string {
-    const known = entries.get(outcome);
-    const isRefusal = outcome.kind === "error";
-    const entry = known ?? encodeEntry(isRefusal ? PLACEHOLDER : id, outcome);
-    if (known === undefined) entries.set(outcome, entry);
-    return isRefusal ? entry.replace(PLACEHOLDER, id) : entry;
-  }
-
+  const known = new WeakMap<Outcome, string>();
   return {
-    charset,
-    encode(ids, outcomes) {
-      let text = before;
-      for (const [index, id] of ids.entries()) {
-        const outcome = outcomes[index];
-        if (outcome === undefined) continue;
-        if (index > 0) text += between;
-        text += entryOf(id, outcome);
+    entryOf(id, outcome) {
+      const isRefusal = outcome.kind === "error";
+      let entry = known.get(outcome);
+      if (entry === undefined) {
+        entry = encodeEntry(isRefusal ? PLACEHOLDER : id, outcome);
+        known.set(outcome, entry);
       }
-      return text + after;
+      return isRefusal ? entry.replace(PLACEHOLDER, id) : entry;
     },
+    join,
   };
 }
 
@@ -54,19 +43,27 @@ const response = (id: string, outcome: Outcome) =>
 
 /** Protobuf's binary format: entries of a map follow each other. */
 export const binaryEncoding = (): Encoding =>
-  createEncoding("latin1", { before: "", between: "", after: "" }, (id, outcome) =>
-    Buffer.from(toBinary(BatchGetTileTokensResponseSchema, response(id, outcome))).toString("latin1"),
+  createEncoding(
+    (entries) => entries.join(""),
+    (id, outcome) =>
+      Buffer.from(toBinary(BatchGetTileTokensResponseSchema, response(id, outcome))).toString("latin1"),
   );
 
-const OBJECT = { before: '{"tokens":{', between: ",", after: "}}" };
+const BEFORE = '{"tokens":{';
+const AFTER = "}}";
+
+const createJsonEncoding = (encode: (id: string, outcome: Outcome) => string): Encoding =>
+  createEncoding(
+    (entries) => BEFORE + entries.join(",") + AFTER,
+    (id, outcome) => toAscii(encode(id, outcome).slice(BEFORE.length, -AFTER.length)),
+  );
 
 export const jsonEncoding = (): Encoding =>
-  createEncoding("utf8", OBJECT, (id, outcome) =>
-    toJsonString(BatchGetTileTokensResponseSchema, response(id, outcome)).slice(
-      OBJECT.before.length,
-      -OBJECT.after.length,
-    ),
-  );
+  createJsonEncoding((id, outcome) => toJsonString(BatchGetTileTokensResponseSchema, response(id, outcome)));
 
 export const geoLensEncoding = (): Encoding =>
-  createEncoding("utf8", OBJECT, (id, outcome) => JSON.stringify({ [id]: toJson(outcome) }).slice(1, -1));
+  createJsonEncoding((id, outcome) => JSON.stringify({ tokens: { [id]: toJson(outcome) } }));
+
+/** Escapes the rest: then the text's length is that of its bytes. */
+const toAscii = (text: string): string =>
+  text.replace(/[\u0080-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);

@@ -12,12 +12,21 @@ import type { Route } from "./router.js";
 
 const IDS = ["body", "dataset_ids"];
 
+/** GeoLens' own first. */
+export const GEOLENS_BATCH_PATHS = [
+  "/api/tiles/tokens/",
+  "/api/tiles/tokens",
+  "/tiles/tokens/",
+  "/tiles/tokens",
+];
+const BATCH_PATH = new RegExp(`^(?:${GEOLENS_BATCH_PATHS.join("|")})$`);
+
 /** GeoLens' tile token routes: its paths, shapes and 422 bodies, so that its clients work unchanged. */
 export function createGeoLensRoutes(tileTokens: TileTokens): Route[] {
   return [
     {
       method: "POST",
-      path: /^(?:\/api)?\/tiles\/tokens\/?$/,
+      path: BATCH_PATH,
       async handle({ caller, json }) {
         // A stranger's body is not even read.
         const principals = await caller();

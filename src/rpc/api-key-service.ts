@@ -5,7 +5,7 @@ import { invalid } from "../domain/errors.js";
 import type { ApiKeys, RevealedApiKey } from "../domain/keys/api-keys.js";
 import type { ApiKeyRefusal } from "../domain/keys/restrictions.js";
 import type { ApiKeyChange } from "../domain/keys/settings.js";
-import type { ApiKeyVerdict, ApiKeyVerification } from "../domain/keys/verification.js";
+import type { ApiKeyRequest, ApiKeyVerdict, ApiKeyVerification } from "../domain/keys/verification.js";
 import {
   type ApiKeySchema,
   type ApiKey as WireApiKey,
@@ -13,6 +13,7 @@ import {
 } from "../gen/proto/tilegate/v1/api_key_pb.js";
 import type {
   ApiKeyService,
+  VerifyApiKeyRequest,
   VerifyApiKeyResponseSchema,
 } from "../gen/proto/tilegate/v1/api_key_service_pb.js";
 import {
@@ -93,10 +94,12 @@ export function createApiKeyService(
     },
 
     async verifyApiKey(request, { values }) {
-      const { token, origin, referer, userAgent } = request;
-      const datasetId = optionalUuid(request.datasetId);
-      const source = { origin, referer, userAgent, datasetId };
-      return toVerdict(await verification.verify(values.get(callerKey), token, source));
+      const verdict = await verification.verify(
+        values.get(callerKey),
+        request.token,
+        toApiKeyRequest(request),
+      );
+      return toVerdict(verdict);
     },
   };
 }
@@ -141,7 +144,21 @@ function toWire({ key, token, etag }: RevealedApiKey): MessageInitShape<typeof A
   };
 }
 
-function toVerdict(verdict: ApiKeyVerdict): MessageInitShape<typeof VerifyApiKeyResponseSchema> {
+/** The request that a key came with, as its gateway tells it. */
+export const toApiKeyRequest = ({
+  origin,
+  referer,
+  userAgent,
+  datasetId,
+}: VerifyApiKeyRequest): ApiKeyRequest => ({
+  origin,
+  referer,
+  userAgent,
+  datasetId: optionalUuid(datasetId),
+});
+
+/** How a verdict travels. */
+export function toVerdict(verdict: ApiKeyVerdict): MessageInitShape<typeof VerifyApiKeyResponseSchema> {
   const expireTime = optionalTimestamp(verdict.expireTime);
   if (verdict.valid) {
     const { apiKeyId, accountId } = verdict.principal;

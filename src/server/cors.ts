@@ -1,43 +1,49 @@
 import { cors } from "@connectrpc/connect";
-import type { HttpRequest, HttpResponse } from "./http-handler.js";
+import type { HttpRequest } from "./http-handler.js";
 
 export interface CorsOptions {
   /** Whose pages may call: every origin, or these, as browsers send them (`https://maps.example.com`). */
   readonly origins: "*" | readonly string[];
+  /** Of every answer, whoever called. */
+  readonly common: Readonly<Record<string, string>>;
 }
 
-const allowedMethods = [...cors.allowedMethods, "DELETE"].join(", ");
-const allowedHeaders = [...cors.allowedHeaders, "Authorization", "X-Api-Key"].join(", ");
 const exposedHeaders = [...cors.exposedHeaders, "Retry-After"].join(", ");
-/** Two hours in seconds, the longest that Chromium honours. */
-const maxAgeSeconds = 7200;
+const preflightHeaders = {
+  "access-control-allow-methods": [...cors.allowedMethods, "DELETE"].join(", "),
+  "access-control-allow-headers": [...cors.allowedHeaders, "Authorization", "X-Api-Key"].join(", "),
+  // Two hours in seconds, the longest that Chromium honours.
+  "access-control-max-age": "7200",
+};
 
-/**
- * Makes a function that sets the response headers by which browsers let a page read the answer. It returns true if the
- * request was a preflight: that is then answered. Never allows credentials, so cookies play no part.
- */
-export function createCors(options: CorsOptions): (request: HttpRequest, response: HttpResponse) => boolean {
-  const listed = options.origins === "*" ? undefined : new Set(options.origins);
+/** The headers by which browsers let a page call and read the answer. Never credentials, so cookies play no part. */
+export interface Cors {
+  isPreflight(request: HttpRequest): boolean;
+  /** Of the answer to this request, preflight or not, with the common ones. */
+  headersOf(request: HttpRequest): Readonly<Record<string, string>>;
+}
 
-  return (request, response) => {
-    const { origin } = request.headers;
-    // Also without an Origin: a shared cache must not give the answer for one page to another.
-    if (listed) response.appendHeader("Vary", "Origin");
-    if (origin === undefined) return false;
+export function createCors({ origins, common }: CorsOptions): Cors {
+  // Also without an Origin: a shared cache must not give the answer for one page to another.
+  const refused = origins === "*" ? common : { ...common, vary: "Origin" };
+  const allowing = (origin: string) => ({
+    ...refused,
+    "access-control-allow-origin": origin,
+    "access-control-expose-headers": exposedHeaders,
+  });
+  const anyone = origins === "*" ? allowing("*") : undefined;
+  const listed = new Map(origins === "*" ? [] : origins.map((origin) => [origin, allowing(origin)]));
 
-    const allowed = listed === undefined || listed.has(origin);
-    if (allowed) response.setHeader("Access-Control-Allow-Origin", listed ? origin : "*");
-    if (request.method !== "OPTIONS" || !request.headers["access-control-request-method"]) {
-      if (allowed) response.setHeader("Access-Control-Expose-Headers", exposedHeaders);
-      return false;
-    }
-    if (allowed) {
-      response.setHeader("Access-Control-Allow-Methods", allowedMethods);
-      response.setHeader("Access-Control-Allow-Headers", allowedHeaders);
-      response.setHeader("Access-Control-Max-Age", maxAgeSeconds);
-    }
-    response.writeHead(204);
-    response.end();
-    return true;
+  const isPreflight: Cors["isPreflight"] = ({ method, headers }) =>
+    method === "OPTIONS" && headers.origin !== undefined && Boolean(headers["access-control-request-method"]);
+
+  return {
+    isPreflight,
+    headersOf(request) {
+      const { origin } = request.headers;
+      const allowed = origin === undefined ? undefined : (anyone ?? listed.get(origin));
+      if (allowed === undefined) return refused;
+      return isPreflight(request) ? { ...allowed, ...preflightHeaders } : allowed;
+    },
   };
 }

@@ -5,8 +5,15 @@ export type HttpHandler = ReturnType<typeof connectNodeAdapter>;
 export type HttpRequest = Parameters<HttpHandler>[0];
 export type HttpResponse = Parameters<HttpHandler>[1];
 
+/** Most requests name the same host as the one before. */
+let lastUsable = "";
+
 /** Whether the request names a host (HTTP/1.0 need not) that parses. Connect's adapter throws if it does not. */
 export function hasUsableAuthority(request: HttpRequest): boolean {
   const authority = "authority" in request ? request.authority : request.headers.host;
-  return Boolean(authority) && URL.canParse(`http://${authority}`);
+  if (!authority) return false;
+  if (authority === lastUsable) return true;
+  if (!URL.canParse(`http://${authority}`)) return false;
+  lastUsable = authority;
+  return true;
 }

@@ -66,7 +66,7 @@ const MAX_ENTRIES = 10_000;
 /** A dataset that is created now is seen by every replica after this at the latest, and by announcement at once. */
 const NEGATIVE_TTL_MS = 5_000;
 
-/** What the fast path remembers of a caller is up to this much older than what it was made of. */
+/** What the fast path remembers is up to this much older than what it was made of. */
 const REMEMBERED_MS = 1_000;
 
 /** A request waits for Redis no longer than that before it goes on without. */
@@ -119,7 +119,7 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
     serviceTokenCodec,
     REMEMBERED_MS,
   );
-  const datasets = cache("dataset", loadDatasets(uncached.datasets), datasetCodec);
+  const datasets = cache("dataset", loadDatasets(uncached.datasets), datasetCodec, REMEMBERED_MS);
   const apiKeys = cache("api-key", loadApiKey(uncached.apiKeys), apiKeyCodec, REMEMBERED_MS);
 
   const listener = redis

@@ -1,17 +1,24 @@
 import { type ClientHttp2Session, connect } from "node:http2";
-import { create, toBinary } from "@bufbuild/protobuf";
+import { create, toBinary, toJsonString } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { OPERATOR } from "../../src/domain/identity/principal.js";
+import { generateSecret } from "../../src/domain/identity/secret.js";
+import {
+  type VerifyApiKeyRequest,
+  VerifyApiKeyRequestSchema,
+} from "../../src/gen/proto/tilegate/v1/api_key_service_pb.js";
 import { BatchGetTileTokensRequestSchema } from "../../src/gen/proto/tilegate/v1/tile_token_service_pb.js";
 import { aVectorDataset, type Headers, operator, startTestApp, type TestApp } from "../harness/app.js";
 
 const RPC = "/tilegate.v1.TileTokenService/BatchGetTileTokens";
+const VERIFY = "/tilegate.v1.ApiKeyService/VerifyApiKey";
 const UNKNOWN = "00000000-0000-4000-8000-000000000000";
 
 let app: TestApp;
 let ids: string[];
 let callers: Headers[];
+let keys: string[];
 const sessions = new Map<string, ClientHttp2Session>();
 
 beforeAll(async () => {
@@ -36,6 +43,7 @@ beforeAll(async () => {
   const key = async (origins: string[]) =>
     (await apiKeys.create(OPERATOR, { origins, datasetIds: ids.slice(1, 3) }, accountId)).token;
   const { secret } = await accounts.createServiceToken(OPERATOR, { accountId, name: "" });
+  keys = [await key(["maps.example.com", "?"]), await key([]), "tgk_x", generateSecret("tgk_")];
   callers = [
     {},
     { origin: "https://maps.example.com" },
@@ -84,12 +92,12 @@ async function overHttp1(base: string, path: string, headers: Headers, body: Uin
   };
 }
 
-async function overGrpc(base: string, headers: Headers, message: Uint8Array): Promise<Answer> {
+async function overGrpc(base: string, headers: Headers, message: Uint8Array, path = RPC): Promise<Answer> {
   const session = sessions.get(base) ?? connect(base);
   sessions.set(base, session);
   const stream = session.request({
     ":method": "POST",
-    ":path": RPC,
+    ":path": path,
     "content-type": "application/grpc",
     te: "trailers",
     ...headers,
@@ -125,8 +133,12 @@ const someIds = fc.oneof(
   },
   { weight: 1, arbitrary: fc.array(anId, { maxLength: 52 }) },
 );
+const aManager = fc.nat({ max: 2 }).map((index) => callers[6 + index] ?? {});
 const aCaller = fc.nat({ max: 10 }).map((index) => callers[index] ?? {});
-const aMoment = fc.integer({ min: 1_800_000_000_000, max: 1_800_003_000_000 });
+/** Of a few seconds, for what is remembered within one to be asked for again. */
+const aMoment = fc
+  .tuple(fc.nat({ max: 3 }), fc.nat({ max: 999 }))
+  .map(([second, milliseconds]) => 1_800_000_000_000 + 777_000 * second + milliseconds);
 
 describe("the fast path answers as the plain path does", () => {
   const json = (name: string, list: readonly string[]) => Buffer.from(JSON.stringify({ [name]: list }));
@@ -166,7 +178,74 @@ describe("the fast path answers as the plain path does", () => {
       { numRuns: 60 },
     );
     // Or there was nothing to compare: it is the fast path that logs this.
-    expect(app.log.splice(0).filter((line) => line.includes('"msg":"batch"')).length).toBeGreaterThan(10);
+    expect(app.log.splice(0).filter((line) => line.includes('"msg":"fast path"')).length).toBeGreaterThan(10);
+  });
+
+  test.each<[string, (base: string, headers: Headers, asked: VerifyApiKeyRequest) => Promise<Answer>]>([
+    [
+      "Connect JSON",
+      (base, headers, asked) =>
+        overHttp1(
+          base,
+          VERIFY,
+          { ...headers, ...jsonType },
+          Buffer.from(toJsonString(VerifyApiKeyRequestSchema, asked)),
+        ),
+    ],
+    [
+      "gRPC",
+      (base, headers, asked) => overGrpc(base, headers, toBinary(VerifyApiKeyRequestSchema, asked), VERIFY),
+    ],
+  ])("over %s, for any verification by any caller at any time", async (_name, ask) => {
+    const asked = fc
+      .record({
+        token: fc.constantFrom("", ...keys),
+        origin: fc.constantFrom("", "https://maps.example.com", "https://evil.example", "null", "ünïcode"),
+        userAgent: fc.constantFrom("", "", "curl/8", "x".repeat(300)),
+        datasetId: fc.constantFrom("", ...ids, UNKNOWN, UNKNOWN.toUpperCase(), "x"),
+      })
+      .map((init) => create(VerifyApiKeyRequestSchema, init));
+    await fc.assert(
+      fc.asyncProperty(asked, fc.oneof(aManager, aCaller), aMoment, async (request, headers, moment) => {
+        app.now = new Date(moment);
+        expect(await ask(app.url, headers, request)).toEqual(await ask(app.plainUrl, headers, request));
+      }),
+      { numRuns: 60 },
+    );
+    expect(app.log.splice(0).filter((line) => line.includes('"msg":"fast path"')).length).toBeGreaterThan(10);
+  });
+
+  test.each(["100m", "9999m", "1n", "5S", "soon"])(
+    "a call that must be done in %s is left to the plain path",
+    async (timeout) => {
+      app.log.splice(0);
+      await overGrpc(app.url, { "grpc-timeout": timeout }, binary(ids.slice(0, 1)));
+      expect(app.log.join()).not.toContain("fast path");
+      await overGrpc(app.url, { "grpc-timeout": "10S" }, binary(ids.slice(0, 1)));
+      expect(app.log.join()).toContain("fast path");
+    },
+  );
+
+  test("a use of a key is counted once, also by a call that has to wait", async () => {
+    const { apiKeys, accounts } = app.useCases;
+    const [account] = (await accounts.list(OPERATOR, { limit: 10 })).items;
+    const rateLimit = { requests: 2, windowSeconds: 60 };
+    const { token } = await apiKeys.create(OPERATOR, { rateLimit }, account?.id);
+    const ask = async () =>
+      (await overHttp1(app.url, RPC, { "x-api-key": token, ...jsonType }, json("datasetIds", [UNKNOWN])))
+        .status;
+    expect([await ask(), await ask(), await ask()]).toEqual([200, 200, 429]);
+  });
+
+  test("an answer that is remembered is that of the same question, by somebody who may have it", async () => {
+    app.now = new Date(1_800_000_100_000);
+    const pick = (...indices: number[]) => binary(indices.map((index) => ids[index] ?? ""));
+    // Public, not public, and some that differ in the middle only.
+    for (const asked of [pick(0, 4, 5), pick(0, 1, 5), pick(0, 2, 5), pick(0, 3, 5), pick(4, 0, 5)]) {
+      for (const headers of [...callers, ...callers]) {
+        expect(await overGrpc(app.url, headers, asked)).toEqual(await overGrpc(app.plainUrl, headers, asked));
+      }
+    }
   });
 
   test("a change is seen by the very next call, also by callers that it remembers", async () => {

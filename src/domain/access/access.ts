@@ -24,7 +24,8 @@ export function decideAccess(dataset: ProtectedDataset, caller: Caller): AccessD
   return decisions.includes("permission_denied") ? "permission_denied" : "not_found";
 }
 
-const isOpen = (dataset: ProtectedDataset): boolean =>
+/** Whether everybody may load its tiles, whoever they are. */
+export const isOpen = (dataset: ProtectedDataset): boolean =>
   dataset.visibility === "public" && dataset.status === "published";
 
 function decideForPrincipal(dataset: ProtectedDataset, principal: Principal): AccessDecision {

@@ -77,10 +77,9 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
   }
 
   async function fromServiceToken(secret: string): Promise<Resolved> {
-    const invalid = refuse("SERVICE_TOKEN_INVALID", "The service token is not valid");
-    if (!isWellFormedSecret("tgs_", secret)) throw invalid;
-    const token = await serviceTokens.findBySecretHash(hashSecret(secret));
-    if (token === undefined) throw invalid;
+    const wellFormed = isWellFormedSecret("tgs_", secret);
+    const token = wellFormed ? await serviceTokens.findBySecretHash(hashSecret(secret)) : undefined;
+    if (token === undefined) throw refuse("SERVICE_TOKEN_INVALID", "The service token is not valid");
     if (token.revoked !== undefined) throw refuse("SERVICE_TOKEN_REVOKED", "The service token is revoked");
     if (token.expireTime !== undefined && token.expireTime <= clock()) {
       throw refuse("SERVICE_TOKEN_EXPIRED", "The service token has expired");

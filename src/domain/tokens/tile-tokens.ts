@@ -1,4 +1,4 @@
-import { type Denial, decideAccess } from "../access/access.js";
+import { type Denial, decideAccess, type ProtectedDataset } from "../access/access.js";
 import { type Clock, unixSeconds } from "../clock.js";
 import type { Bounds, Dataset, DatasetCache } from "../datasets/dataset.js";
 import { DomainError } from "../errors.js";
@@ -37,6 +37,12 @@ export interface TileTokenRefusal {
 
 export type TileToken = VectorTileToken | RasterTileToken;
 
+export interface PreparedToken {
+  /** What decides who may have the token. */
+  readonly dataset: ProtectedDataset;
+  readonly token: TileToken;
+}
+
 export type TileTokenVerdict =
   | { readonly valid: true; readonly expiresIn: number }
   | { readonly valid: false; readonly reason: "expired" | "signature" };
@@ -44,8 +50,8 @@ export type TileTokenVerdict =
 export interface TileTokens {
   /** One outcome for each distinct id. Ids must be canonical. Never rejects for the sake of a dataset. */
   batch(caller: Caller, ids: readonly string[]): Promise<ReadonlyMap<string, TileToken | TileTokenRefusal>>;
-  /** As batch, for datasets that are all known without waiting; undefined if any isn't. In the order of the ids. */
-  batchNow(caller: Caller, ids: readonly string[]): readonly (TileToken | TileTokenRefusal)[] | undefined;
+  /** The token of a dataset that is known without waiting, whoever asks: the caller decides access. Good for this second. */
+  peek(id: string): PreparedToken | undefined;
   /** @throws DomainError with the kind of the refusal. */
   get(caller: Caller, id: string): Promise<TileToken>;
   /** Expiry is checked first, then the signature against every key of the ring. */
@@ -69,6 +75,9 @@ const REFUSALS: Record<TileTokenRefusal["code"], TileTokenRefusal> = {
     message: "Dataset metadata can't be read now, try again",
   },
 };
+
+/** Why there is no token. */
+export const refusalOf = (denial: Denial): TileTokenRefusal => REFUSALS[denial];
 
 export function createTileTokens({ datasets, keyRing, lifetime, clock }: TileTokensOptions): TileTokens {
   // A token is the same for everybody within a second, and its signature within a window. Kept beside the dataset that
@@ -99,20 +108,17 @@ export function createTileTokens({ datasets, keyRing, lifetime, clock }: TileTok
 
   return {
     async batch(caller, ids) {
-      const distinct = [...new Set(ids)];
-      const found = await datasets.tryFindMany(distinct);
+      const found = await datasets.tryFindMany(ids);
       const decide = decider(caller);
-      return new Map(distinct.map((id) => [id, decide(found.get(id))] as const));
-    },
-    batchNow(caller, ids) {
-      const decide = decider(caller);
-      const outcomes: (TileToken | TileTokenRefusal)[] = [];
-      for (const id of ids) {
-        const dataset = datasets.peek(id);
-        if (dataset === undefined) return undefined;
-        outcomes.push(decide(dataset));
-      }
+      const outcomes = new Map<string, TileToken | TileTokenRefusal>();
+      for (const id of ids) outcomes.set(id, decide(found.get(id)));
       return outcomes;
+    },
+    peek(id) {
+      const dataset = datasets.peek(id);
+      if (dataset === undefined) return undefined;
+      const now = unixSeconds(clock());
+      return { dataset, token: mint(dataset, now, expiryAt(now, lifetime)) };
     },
     async get(caller, id) {
       const token = decider(caller)((await datasets.tryFindMany([id])).get(id));

@@ -52,6 +52,15 @@ export function createRedisLevel<T>(options: RedisLevelOptions<T>): RedisLevel<T
   const redisKey = (key: string) => `${prefix}${name}:${key}`;
   const put = createRedisScript(redis, PUT_SCRIPT);
   const unannounced = new Map<string, Entry<T>>();
+  /** What entries were read from. */
+  const textOf = new WeakMap<Entry<T>, string>();
+
+  function entryOf(text: string, lastKnown: Entry<T> | undefined): Entry<T> | undefined {
+    if (lastKnown !== undefined && textOf.get(lastKnown) === text) return lastKnown;
+    const entry = deserialize(text, codec);
+    if (entry !== undefined) textOf.set(entry, text);
+    return entry;
+  }
 
   /** @returns The entries that Redis did not take. */
   async function putAll(all: [string, Entry<T>][], announce: boolean): Promise<[string, Entry<T>][]> {
@@ -84,12 +93,12 @@ export function createRedisLevel<T>(options: RedisLevelOptions<T>): RedisLevel<T
   }
 
   return {
-    async read(keys) {
+    async read(keys, lastKnown) {
       const texts = await breaker.attempt(() => redis.mget(keys.map(redisKey)));
       const entries = new Map<string, Entry<T>>();
       for (const [index, key] of keys.entries()) {
         const text = texts?.[index];
-        const entry = text ? deserialize(text, codec) : undefined;
+        const entry = text ? entryOf(text, lastKnown(key)) : undefined;
         if (entry !== undefined) entries.set(key, entry);
       }
       return entries;

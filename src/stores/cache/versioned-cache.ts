@@ -4,8 +4,14 @@ import { type Entry, type Lifetimes, lifetimeMs } from "./entry.js";
 
 /** The level that replicas share. Its failures are its own affair: it never rejects. */
 export interface SharedLevel<T> {
-  /** What it has of these keys. One round trip. */
-  read(keys: readonly string[]): Promise<ReadonlyMap<string, Entry<T>>>;
+  /**
+   * What it has of these keys. One round trip. An entry that is still the last known one, which may count no more, is that
+   * same object: what was made of it holds on.
+   */
+  read(
+    keys: readonly string[],
+    lastKnown: (key: string) => Entry<T> | undefined,
+  ): Promise<ReadonlyMap<string, Entry<T>>>;
   /** Puts what was read from the database, where it has nothing newer. */
   fill(entries: ReadonlyMap<string, Entry<T>>): Promise<void>;
   /** Puts what was just committed and tells the other replicas. */
@@ -33,8 +39,8 @@ export interface VersionedCacheOptions<T> {
  */
 export interface VersionedCache<T> extends CoherentCache {
   /**
-   * The entries of all keys; a key whose state can't be read now is missing, unless all are: then it rejects as the
-   * database did.
+   * The entries of all keys, perhaps among others; a key whose state can't be read now is missing, unless all are: then it
+   * rejects as the database did.
    */
   getMany(keys: readonly string[]): Promise<ReadonlyMap<string, Entry<T>>>;
   /** The value by this key, if this process has it and getMany would give it without asking anybody. */
@@ -92,10 +98,12 @@ export function createVersionedCache<T>(options: VersionedCacheOptions<T>): Vers
     return counts ? known.entry : undefined;
   }
 
+  const lastKnown = (key: string): Entry<T> | undefined => local.peek(key)?.entry;
+
   /** From the shared level, and what it lacks from the database. */
   async function read(keys: readonly string[]): Promise<ReadonlyMap<string, Entry<T>>> {
     const entries = new Map<string, Entry<T>>();
-    for (const [key, entry] of (await shared?.read(keys)) ?? []) {
+    for (const [key, entry] of (await shared?.read(keys, lastKnown)) ?? []) {
       if (isFresh(entry, clock().getTime())) entries.set(key, entry);
     }
     const missing = keys.filter((key) => !entries.has(key));
@@ -159,12 +167,14 @@ export function createVersionedCache<T>(options: VersionedCacheOptions<T>): Vers
       const unread = missing.filter((key) => !flights.has(key));
       if (unread.length > 0) startFlights(unread);
       // A thousand who wait for the same fifty keys wait for one promise, not for fifty thousand.
-      const readings = new Map(missing.map((key) => [key, flights.get(key)?.reading]));
-      const distinct = [...new Set(readings.values())];
+      const readings = missing.map((key) => flights.get(key)?.reading);
+      const distinct = [...new Set(readings)];
+      const [only] = distinct;
+      if (only !== undefined && distinct.length === 1 && entries.size === 0) return only;
       const settled = await Promise.allSettled(distinct);
       const landed = new Map(distinct.map((reading, index) => [reading, settled[index]]));
-      for (const [key, reading] of readings) {
-        const result = landed.get(reading);
+      for (const [index, key] of missing.entries()) {
+        const result = landed.get(readings[index]);
         const entry = result?.status === "fulfilled" ? result.value?.get(key) : undefined;
         if (entry !== undefined) entries.set(key, entry);
       }

@@ -1,0 +1,86 @@
+import type { HttpRequest, HttpResponse } from "../server/http-handler.js";
+
+/** How a message is written. */
+export type Form = "json" | "binary";
+
+/** A usual request's protocol. */
+export interface Wire {
+  readonly form: Form;
+  /** The message in a request's body; undefined unless it is exactly one. */
+  unwrap(body: Buffer): Buffer | undefined;
+  /** @param message One character a byte, so ASCII in JSON. */
+  wrap(message: string): Buffer;
+  send(response: HttpResponse, headers: Readonly<Record<string, string>>, body: Buffer): void;
+}
+
+const LONGEST_WAIT_MS = 10_000;
+
+/** The protocol of a POST to an RPC: undefined as soon as anything is unusual about it. */
+export function wireOf({ headers, httpVersionMajor }: HttpRequest): Wire | undefined {
+  switch (headers["content-type"]) {
+    case "application/json":
+    case "application/proto":
+      // Absent is usual, and a malformed one is refused by the plain path.
+      if ((headers["connect-protocol-version"] ?? "1") !== "1") return undefined;
+      if (!isLong(headers["connect-timeout-ms"], connectTimeoutMs)) return undefined;
+      return headers["content-type"] === "application/json" ? json : proto;
+    case "application/grpc":
+    case "application/grpc+proto":
+      if ((headers["grpc-encoding"] ?? "identity") !== "identity" || httpVersionMajor !== 2) return undefined;
+      return isLong(headers["grpc-timeout"], grpcTimeoutMs) ? grpc : undefined;
+    default:
+      return undefined;
+  }
+}
+
+/** A deadline later than anything here may wait for keeps itself. */
+const isLong = (timeout: string | string[] | undefined, toMs: (text: string) => number): boolean =>
+  timeout === undefined || (typeof timeout === "string" && toMs(timeout) >= LONGEST_WAIT_MS);
+
+const connectTimeoutMs = (text: string): number => (/^\d{1,10}$/.test(text) ? Number(text) : Number.NaN);
+
+const UNITS = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 };
+
+function grpcTimeoutMs(text: string): number {
+  const [, amount, unit = ""] = /^(\d{1,8})([HMSmun])$/.exec(text) ?? [];
+  return Number(amount) * (UNITS[unit as keyof typeof UNITS] ?? Number.NaN);
+}
+
+const createPlainWire = (form: Form, contentType: string): Wire => ({
+  form,
+  unwrap: (body) => body,
+  wrap: (message) => Buffer.from(message, "latin1"),
+  send(response, headers, body) {
+    response.writeHead(200, { ...headers, "content-type": contentType, "content-length": body.length });
+    response.end(body);
+  },
+});
+
+export const json = createPlainWire("json", "application/json");
+const proto = createPlainWire("binary", "application/proto");
+
+/** Flags and length before a gRPC message. */
+const ENVELOPE_BYTES = 5;
+
+const grpc: Wire = {
+  form: "binary",
+  unwrap(body) {
+    if (body.length < ENVELOPE_BYTES || body[0] !== 0) return undefined;
+    if (body.readUInt32BE(1) !== body.length - ENVELOPE_BYTES) return undefined;
+    return body.subarray(ENVELOPE_BYTES);
+  },
+  wrap(message) {
+    const body = Buffer.allocUnsafe(ENVELOPE_BYTES + message.length);
+    body[0] = 0;
+    body.writeUInt32BE(message.length, 1);
+    body.write(message, ENVELOPE_BYTES, "latin1");
+    return body;
+  },
+  send(response, headers, body) {
+    response.writeHead(200, { ...headers, "content-type": "application/grpc+proto" });
+    response.addTrailers({ "grpc-status": "0" });
+    response.end(body);
+  },
+};
+
+export const WIRES: readonly Wire[] = [json, proto, grpc];
