@@ -19,7 +19,8 @@ import { batchRequest } from "./requests.mjs";
  *
  * @typedef {object} Bench What all rows work with.
  * @property {import("./fixture.mjs").Fixture} fixture
- * @property {(name: string) => Promise<Server>} server "tilegate", or one of bench/servers; started at first use.
+ * @property {(name: string) => Promise<Server>} server "tilegate", or one of bench/servers, with its flags; started at
+ *   first use.
  * @property {(options?: { env?: Record<string, string>, core?: number }) => Promise<Server>} startTilegate
  *   Another process of the service. Default: on the servers' core.
  * @property {(job: Job) => Promise<Outcome>} load One at a time.
@@ -90,7 +91,8 @@ async function open(stops) {
   /** @param {string} name @returns {Promise<Server>} */
   async function startServer(name) {
     const env = { ...fixture.env };
-    const started = startNode([file(`servers/${name}.mjs`), told], { core: SERVER_CORE, env });
+    const [program = "", ...flags] = name.split(" ");
+    const started = startNode([file(`servers/${program}.mjs`), told, ...flags], { core: SERVER_CORE, env });
     stops.push(started.stop);
     const { port } = /** @type {{ port: number }} */ (await started.hear("listening"));
     return { port, process: started };

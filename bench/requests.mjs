@@ -34,6 +34,20 @@ export const batchRequest = (protocol, ids, credential) =>
     credential,
   );
 
+/**
+ * A batch in JSON in more spellings than the service remembers answers: white space may follow.
+ * @param {readonly string[]} ids @param {Headers} credential @returns {Request[]}
+ */
+export const batchSpellings = (ids, credential) =>
+  Array.from({ length: 1_024 }, (_, index) => {
+    const spaces = index.toString(2).padStart(10, "0").replaceAll("0", " ").replaceAll("1", "\t");
+    const body = JSON.stringify({ datasetIds: ids }) + spaces;
+    return http1("POST", `${TOKENS}/BatchGetTileTokens`, body, {
+      "connect-protocol-version": "1",
+      ...credential,
+    });
+  });
+
 /** @param {Protocol} protocol @param {string} id @param {Headers} credential @returns {Request} */
 export const singleRequest = (protocol, id, credential) =>
   unary(protocol, `${TOKENS}/GetTileToken`, GetTileTokenRequestSchema, { datasetId: id }, credential);

@@ -1,7 +1,7 @@
 // @ts-check
 import { checkBatch } from "../answers.mjs";
 import { compare, round, summarize } from "../compare.mjs";
-import { batchRequest, singleRequest } from "../requests.mjs";
+import { batchRequest, batchSpellings, singleRequest } from "../requests.mjs";
 import { fitLine, median, spread } from "../statistics.mjs";
 
 const SIZES = [1, 5, 10, 20, 35, 50];
@@ -9,34 +9,42 @@ const SIZES = [1, 5, 10, 20, 35, 50];
 /** What one more dataset costs, by CPU time: it is less noisy than rates, and the question is cost. */
 /** @type {import("../run.mjs").RowGroup} */
 export const sizes = {
-  ids: ["slope_percent", "slope_percent_grpc", "batch20_vs_singles"],
+  ids: ["slope_percent", "slope_percent_distinct", "slope_percent_grpc", "batch20_vs_singles"],
   async run(bench, wanted, effort) {
     const rows = [];
-    if (wanted.has("slope_percent")) rows.push({ ...(await slope(bench, "json", effort)), target: 1 });
-    if (wanted.has("slope_percent_grpc")) rows.push(await slope(bench, "grpc", effort));
+    if (wanted.has("slope_percent")) {
+      const same = await slope(bench, effort, (ids, credential) => [batchRequest("json", ids, credential)]);
+      rows.push({ id: "slope_percent", ...same, target: 1 });
+    }
+    if (wanted.has("slope_percent_distinct")) {
+      rows.push({ id: "slope_percent_distinct", ...(await slope(bench, effort, batchSpellings)) });
+    }
+    if (wanted.has("slope_percent_grpc")) {
+      const grpc = await slope(bench, effort, (ids, credential) => [batchRequest("grpc", ids, credential)]);
+      rows.push({ id: "slope_percent_grpc", ...grpc });
+    }
     if (wanted.has("batch20_vs_singles")) rows.push(await batchAgainstSingles(bench, effort));
     return rows;
   },
 };
 
 /**
- * @param {import("../bench.mjs").Bench} bench @param {"json" | "grpc"} protocol
- * @param {import("../compare.mjs").Effort} effort @returns {Promise<import("../report.mjs").Row>}
+ * @param {import("../bench.mjs").Bench} bench @param {import("../compare.mjs").Effort} effort
+ * @param {(ids: readonly string[], credential: Record<string, string>) => import("../requests.mjs").Request[]} requestsOf
+ * @returns {Promise<Omit<import("../report.mjs").Row, "id">>}
  */
-async function slope(bench, protocol, { rounds, seconds }) {
+async function slope(bench, { rounds, seconds }, requestsOf) {
   const { datasets, apiKey } = bench.fixture;
   const contestants = SIZES.map((size) => {
     // The same share of rasters in every size: their tokens are thrice as long.
     const rasters = datasets.filter(({ kind }) => kind === "raster").slice(0, Math.round(size / 10));
     const vectors = datasets.filter(({ kind }) => kind === "vector").slice(0, size - rasters.length);
     const asked = [...rasters, ...vectors];
-    const requests = [
-      batchRequest(
-        protocol,
-        asked.map(({ id }) => id),
-        { "x-api-key": apiKey },
-      ),
-    ];
+    const requests = requestsOf(
+      asked.map(({ id }) => id),
+      { "x-api-key": apiKey },
+    );
+    const protocol = requests[0]?.protocol === "http1" ? "json" : "grpc";
     return { name: String(size), server: "tilegate", requests, check: checkBatch(protocol, asked) };
   });
   const measured = await compare(bench, contestants, { rounds, seconds: seconds / 2 });
@@ -45,7 +53,6 @@ async function slope(bench, protocol, { rounds, seconds }) {
   );
   const percents = lines.map((line) => (line.slope / line.intercept) * 100);
   return {
-    id: protocol === "json" ? "slope_percent" : "slope_percent_grpc",
     value: round(median(percents), 2),
     unit: "%",
     better: "<=",

@@ -13,17 +13,21 @@ const ROWS = [
   { id: "json_vs_constant", of: "tilegate json key", yardstick: "constant http1", target: 0.5 },
   { id: "json_anonymous_vs_bare", of: "tilegate json anonymous", yardstick: "bare json" },
   { id: "json_jwt_vs_bare", of: "tilegate json jwt", yardstick: "bare json" },
+  { id: "json_distinct_vs_bare", of: "tilegate json distinct", yardstick: "bare json" },
   { id: "binary_vs_bare", of: "tilegate binary key", yardstick: "bare binary" },
   { id: "binary_anonymous_vs_bare", of: "tilegate binary anonymous", yardstick: "bare binary" },
   { id: "binary_jwt_vs_bare", of: "tilegate binary jwt", yardstick: "bare binary" },
   { id: "grpc_vs_bare", of: "tilegate grpc key", yardstick: "bare grpc", target: 4 },
   { id: "grpc_vs_constant", of: "tilegate grpc key", yardstick: "constant grpc", target: 0.4 },
+  { id: "grpc_distinct_vs_bare", of: "tilegate grpc distinct", yardstick: "bare grpc" },
   { id: "grpc_anonymous_vs_bare", of: "tilegate grpc anonymous", yardstick: "bare grpc" },
   { id: "grpc_jwt_vs_bare", of: "tilegate grpc jwt", yardstick: "bare grpc" },
   { id: "rest_vs_handwritten", of: "tilegate rest key", yardstick: "handwritten", target: 1.2 },
   { id: "rest_anonymous_vs_handwritten", of: "tilegate rest anonymous", yardstick: "handwritten" },
+  { id: "rest_distinct_vs_handwritten", of: "tilegate rest distinct", yardstick: "handwritten" },
   { id: "verify_vs_unary", of: "tilegate verify", yardstick: "bare verify", target: 0.85 },
   { id: "redis_vs_process", of: "redis-only json", yardstick: "tilegate json anonymous", target: 0.5 },
+  { id: "redis_new_vs_process", of: "redis-only-forgetful json", yardstick: "tilegate json anonymous" },
 ];
 
 /** @type {import("../run.mjs").RowGroup} */
@@ -62,6 +66,15 @@ export const throughput = {
   },
 };
 
+/** The same batch in more orders than the service remembers answers. @param {readonly string[]} ids */
+const shuffles = (ids) =>
+  Array.from({ length: 1_000 }, (_, seed) =>
+    ids
+      .map((id, index) => ({ id, rank: Math.imul(index + 1, 2 * seed + 1) ^ Math.imul(seed, 2_654_435_761) }))
+      .toSorted((a, b) => (a.rank % 10_007) - (b.rank % 10_007))
+      .map(({ id }) => id),
+  );
+
 /** By the first word after the server's name. @param {readonly (typeof ROWS)[number][]} rows */
 function groups(rows) {
   /** @type {Map<string, (typeof ROWS)[number][]>} */
@@ -92,7 +105,13 @@ function contestants({ datasets, apiKey, jwt, serviceToken }) {
       requests: [batchRequest(protocol, ids, credential)],
       check,
     }));
-    return [...own, bare];
+    const distinct = {
+      name: `tilegate ${protocol} distinct`,
+      server: "tilegate",
+      requests: shuffles(ids).map((shuffled) => batchRequest(protocol, shuffled, key)),
+      check,
+    };
+    return [...own, distinct, bare];
   });
   const rest = { requests: [restRequest(ids, key)], check: checkRest(datasets) };
   const verify = {
@@ -103,10 +122,17 @@ function contestants({ datasets, apiKey, jwt, serviceToken }) {
   return [
     ...batches,
     { ...anonymous, name: "redis-only json", server: "redis-only" },
+    { ...anonymous, name: "redis-only-forgetful json", server: "redis-only --forgetful" },
     { name: "constant http1", server: "constant-http1", requests: [batchRequest("json", ids, key)] },
     { name: "constant grpc", server: "constant-grpc", requests: [batchRequest("grpc", ids, key)] },
     { ...rest, name: "tilegate rest key", server: "tilegate" },
     { ...rest, name: "tilegate rest anonymous", server: "tilegate", requests: [restRequest(ids, {})] },
+    {
+      ...rest,
+      name: "tilegate rest distinct",
+      server: "tilegate",
+      requests: shuffles(ids).map((shuffled) => restRequest(shuffled, key)),
+    },
     { ...rest, name: "handwritten", server: "handwritten" },
     { ...verify, name: "tilegate verify", server: "tilegate" },
     { ...verify, name: "bare verify", server: "bare-connect" },
