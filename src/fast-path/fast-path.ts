@@ -99,17 +99,17 @@ export function createFastPath(options: FastPathOptions): HttpHandler {
         restoreBody(request, body);
         plain(request, response);
       };
+      // Nobody else would hear of it.
+      const fail = (err: unknown) => {
+        log.error({ err }, "unexpected error");
+        request.destroy();
+      };
       const found = isWhole ? answer(route, credentialsOf(request), body) : undefined;
       if (found === undefined) giveUp();
       else if (found instanceof Promise) found.then(send, giveUp).catch(fail);
       else send(found);
     });
   };
-
-  /** Nobody else would hear of it. */
-  function fail(err: unknown) {
-    log.error({ err }, "unexpected error");
-  }
 }
 
 /** A call in one protocol. */
