@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { join } from "node:path";
@@ -73,6 +74,7 @@ describe("the health check", () => {
     });
     const silent = createServer((_request: IncomingMessage, _response: ServerResponse) => undefined);
     silent.listen(Number(PORT), "127.0.0.1");
+    await once(silent, "listening");
     onTestFinished(() => {
       silent.closeAllConnections();
       silent.close();

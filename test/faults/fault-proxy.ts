@@ -1,5 +1,6 @@
 import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import { connect, createServer, type Server, type Socket } from "node:net";
+import { freePort } from "../harness/server-process.js";
 
 /** A TCP proxy of the loopback address in front of a server that is to fail. Begins by passing everything on. */
 export interface FaultProxy extends AsyncDisposable {
@@ -57,7 +58,8 @@ export async function startFaultProxy(url: string): Promise<FaultProxy> {
     if (hanging) client.pause();
     else open(link);
   });
-  const port = await listen(listener, 0);
+  const port = await freePort();
+  await listen(listener, port);
 
   const cut = () => {
     for (const { client } of links) client.destroy();
@@ -102,10 +104,9 @@ export async function startFaultProxy(url: string): Promise<FaultProxy> {
   };
 }
 
-async function listen(server: Server, port: number): Promise<number> {
+async function listen(server: Server, port: number): Promise<void> {
   server.listen(port, "127.0.0.1");
   await once(server, "listening");
-  return (server.address() as AddressInfo).port;
 }
 
 async function close(server: Server): Promise<void> {
