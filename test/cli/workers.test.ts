@@ -37,6 +37,8 @@ describe.skipIf(!postgresUrl())("several workers", () => {
     for (const client of connections) {
       expect((await client.getTileToken({ datasetId })).token.case).toBe("vector");
     }
+    // The log comes through a pipe of its own, later than the answers.
+    await service.logged("rpc", connections.length);
     const served = service.log.filter(({ msg }) => msg === "rpc").map(({ worker }) => worker);
     expect(new Set(served).size).toBe(WORKERS);
     expect(service.log.filter(({ msg }) => msg === "serving")).toEqual([
