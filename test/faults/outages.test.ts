@@ -14,8 +14,9 @@ test.skipIf(!redisUrl())("a connection to Redis that no longer answers is replac
   await using connection = createRedis(proxy.url, { log: silent });
   await connection.settled;
   proxy.strand();
+  const ready = new Promise<void>((resolve) => connection.client.once("ready", () => resolve()));
   await expect(connection.client.ping()).rejects.toThrow();
-  await new Promise<void>((resolve) => connection.client.once("ready", () => resolve()));
+  await ready;
   expect(await connection.client.ping()).toBe("PONG");
 });
 

@@ -191,7 +191,7 @@ test.each(outages)("a provider that %s is our outage, never a refusal", async (_
   await using provider = await startProvider(key.jwk);
   const working = provider.answer;
   provider.answer = answer;
-  const verifier = verifierFor(provider.url, 100);
+  const verifier = verifierFor(provider.url, 1_000);
   const token = await key.sign(valid);
   const failure = await failureOf(verifier.verify(token));
   expect(failure).toMatchObject({ kind: "unavailable", reason: "UNAVAILABLE" });

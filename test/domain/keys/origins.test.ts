@@ -91,11 +91,12 @@ describe("attacks and oddities", () => {
   });
 
   it("a 10 kB header costs next to nothing, whatever it is made of", () => {
-    const started = performance.now();
+    const started = process.cpuUsage();
     for (const piece of ["a.", "ü", "ü.", "\u0301", "[", "@", "\\", "%41", "xn--"]) {
       allows(["*.a.com"], `https://${piece.repeat(10_240 / piece.length)}`);
     }
-    expect(performance.now() - started).toBeLessThan(500);
+    const { user, system } = process.cpuUsage(started);
+    expect((user + system) / 1_000).toBeLessThan(500);
   });
 
   it("Origin and Referer disagree: the Origin decides", () => {
