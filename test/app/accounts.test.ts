@@ -2,12 +2,12 @@ import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { type Client, Code } from "@connectrpc/connect";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { AccountService } from "../../src/gen/proto/tilegate/v1/account_service_pb.js";
-import { NOW, operator, startTestApp, type TestApp } from "../harness/app.js";
+import { NOW, operator, startEmbeddedTestApp, type TestApp } from "../harness/app.js";
 
 let app: TestApp;
 let accounts: Client<typeof AccountService>;
 beforeAll(async () => {
-  app = await startTestApp();
+  app = await startEmbeddedTestApp();
   accounts = app.client(AccountService, operator);
 });
 afterAll(() => app[Symbol.asyncDispose]());

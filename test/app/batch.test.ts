@@ -16,7 +16,7 @@ import {
   operator,
   PROTOCOLS,
   SIGNING_KEY,
-  startTestApp,
+  startEmbeddedTestApp,
   type TestApp,
 } from "../harness/app.js";
 import { callWithGrpcJs } from "../harness/grpc-js.js";
@@ -56,7 +56,7 @@ const DATASETS: DatasetInput[] = [
 ];
 
 async function startWithDatasets(env: Record<string, string> = {}): Promise<TestApp> {
-  const app = await startTestApp(env);
+  const app = await startEmbeddedTestApp(env);
   await app.useCases.accounts.create(OPERATOR, { id: ACCOUNT, name: "acme" });
   await app.useCases.datasets.upsert(OPERATOR, ACCOUNT, DATASETS);
   return app;

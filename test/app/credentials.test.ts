@@ -11,6 +11,7 @@ import { AccountService } from "../../src/gen/proto/tilegate/v1/account_service_
 import { TileTokenService } from "../../src/gen/proto/tilegate/v1/tile_token_service_pb.js";
 import {
   aVectorDataset,
+  ENCRYPTION_KEY,
   type Headers,
   JWT_SECRET,
   NOW,
@@ -26,7 +27,6 @@ import { freePort } from "../harness/server-process.js";
 const ACCOUNT = "acc0acc0-0000-4000-8000-000000000001";
 const PUBLIC = "dadadada-0000-4000-8000-000000000001";
 const PRIVATE = "dadadada-0000-4000-8000-000000000002";
-const ENCRYPTION_KEY = Buffer.alloc(32, "encryption key").toString("base64");
 const ISSUER = "https://idp.example.com/";
 const AUDIENCE = "tilegate";
 const NOW_SECONDS = NOW.getTime() / 1000;
@@ -38,7 +38,7 @@ const keyPair = generateKeyPairSync("rsa", { modulusLength: 2048 });
 const publicPem = keyPair.publicKey.export({ type: "spki", format: "pem" }).toString();
 
 async function startWithDatasets(env: Record<string, string>): Promise<TestApp> {
-  const app = await startTestApp({ ENCRYPTION_KEYS: ENCRYPTION_KEY, ...env });
+  const app = await startTestApp(env);
   await app.useCases.accounts.create(OPERATOR, { id: ACCOUNT, name: "acme" });
   await app.useCases.datasets.upsert(OPERATOR, ACCOUNT, [
     { ...aVectorDataset, id: PUBLIC, tableName: "open" },

@@ -10,7 +10,7 @@ import {
   PublicationStatus,
 } from "../../src/gen/proto/tilegate/v1/dataset_pb.js";
 import { DatasetService } from "../../src/gen/proto/tilegate/v1/dataset_service_pb.js";
-import { type Headers, NOW, operator, startTestApp, type TestApp } from "../harness/app.js";
+import { type Headers, NOW, operator, startEmbeddedTestApp, type TestApp } from "../harness/app.js";
 
 const OWN = "acc0acc0-0000-4000-8000-000000000001";
 const OTHER = "acc0acc0-0000-4000-8000-000000000002";
@@ -23,7 +23,7 @@ let accounts: Client<typeof AccountService>;
 let callers: Record<string, Headers>;
 
 beforeAll(async () => {
-  app = await startTestApp();
+  app = await startEmbeddedTestApp();
   await app.useCases.accounts.create(OPERATOR, { id: OWN, name: "own" });
   await app.useCases.accounts.create(OPERATOR, { id: OTHER, name: "other" });
   datasets = app.client(DatasetService, operator);

@@ -11,10 +11,12 @@ import { readConfig } from "../../src/config.js";
 import type { Clock } from "../../src/domain/clock.js";
 import { startServer } from "../../src/server/server.js";
 import { createDataDirectory, temporaryDirectory } from "./data-directory.js";
+import { createTestDatabase, postgresUrl } from "./postgres.js";
 
 export const OPERATOR_TOKEN = "operator-token-for-tests";
 export const JWT_SECRET = "jwt-secret-for-tests-of-32-bytes!";
 export const SIGNING_KEY = "tilegate-test-secret";
+export const ENCRYPTION_KEY = Buffer.alloc(32, "encryption key").toString("base64");
 
 /** Fixed, so that signatures are too: 100 s after the beginning of a window of 900 s. */
 export const NOW = new Date(1_800_000_100_000);
@@ -48,16 +50,30 @@ export type Protocol = (typeof PROTOCOLS)[number];
 
 export const operator: Headers = { authorization: `Bearer ${OPERATOR_TOKEN}` };
 
-/** The whole service in this process, over an embedded database of its own unless `env` names another. */
+/**
+ * The whole service in this process, over a database of its own unless `env` names another: on PostgreSQL where there
+ * is one, which takes half the time of the embedded database.
+ */
 export async function startTestApp(env: Record<string, string> = {}): Promise<TestApp> {
-  const dataDirectory = await (env.DATABASE_URL === undefined ? createDataDirectory() : temporaryDirectory());
-  const config = readConfig({
-    DATA_DIR: dataDirectory.path,
-    OPERATOR_TOKEN,
-    JWT_SECRET,
-    TILE_SIGNING_KEYS: SIGNING_KEY,
-    ...env,
-  });
+  if (env.DATABASE_URL === undefined && postgresUrl() === undefined) return startEmbeddedTestApp(env);
+  const directory = await temporaryDirectory();
+  const database = env.DATABASE_URL === undefined ? await createTestDatabase() : undefined;
+  const ofPostgres = { DATABASE_URL: database?.url, ENCRYPTION_KEYS: ENCRYPTION_KEY };
+  return start({ DATA_DIR: directory.path, ...ofPostgres, ...env }, database, directory);
+}
+
+/** The same over an embedded database of its own. */
+export async function startEmbeddedTestApp(env: Record<string, string> = {}): Promise<TestApp> {
+  const directory = await createDataDirectory();
+  return start({ DATA_DIR: directory.path, ...env }, directory);
+}
+
+/** @param resources are disposed of after it. */
+async function start(
+  env: Record<string, string | undefined>,
+  ...resources: (AsyncDisposable | undefined)[]
+): Promise<TestApp> {
+  const config = readConfig({ OPERATOR_TOKEN, JWT_SECRET, TILE_SIGNING_KEYS: SIGNING_KEY, ...env });
   const log: string[] = [];
   const sink = new Writable({
     write(chunk, _encoding, done) {
@@ -99,7 +115,7 @@ export async function startTestApp(env: Record<string, string> = {}): Promise<Te
       await server[Symbol.asyncDispose]();
       await plainServer[Symbol.asyncDispose]();
       await backend[Symbol.asyncDispose]();
-      await dataDirectory[Symbol.asyncDispose]();
+      for (const resource of resources) await resource?.[Symbol.asyncDispose]();
     },
   });
 }
