@@ -1,13 +1,33 @@
 import { defineConfig } from "vitest/config";
+import { LongestFirst } from "./test/harness/longest-first.js";
+
+/** They count what the whole process holds. */
+const PROCESS_OF_ITS_OWN = ["test/server/open-handles.test.ts"];
+
+const common = {
+  pool: "forks",
+  // Servers start and databases are created in tests and hooks, on machines that do other things as well.
+  testTimeout: 60_000,
+  hookTimeout: 120_000,
+} as const;
 
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
     globalSetup: "test/harness/global-setup.ts",
-    pool: "forks",
     maxWorkers: 2,
-    // Servers start and databases are created in tests and hooks, on machines that do other things as well.
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    sequence: { sequencer: LongestFirst },
+    projects: [
+      {
+        test: {
+          ...common,
+          name: "shared",
+          include: ["test/**/*.test.ts"],
+          exclude: PROCESS_OF_ITS_OWN,
+          // Loading the service and its dependencies takes longer than most files' tests.
+          isolate: false,
+        },
+      },
+      { test: { ...common, name: "isolated", include: PROCESS_OF_ITS_OWN } },
+    ],
   },
 });
