@@ -154,7 +154,7 @@ describe.skipIf(!canStartPostgres())("a PostgreSQL that fails", () => {
   });
 
   test("never acknowledges a write into a transaction that hung before", async () => {
-    await using database = await openDatabase({ url: server.url, poolSize: 1, statementTimeoutMs: 100 });
+    await using database = await openDatabase({ url: server.url, poolSize: 1, statementTimeoutMs: 1_000 });
     await database.migrate();
     const accounts = createPrismaAccountStore(database);
     const [before] = await backends(database);
