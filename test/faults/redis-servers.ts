@@ -9,6 +9,7 @@ import {
   startServer,
   type TestServer,
 } from "../harness/server-process.js";
+import { eventually } from "../stores/cache/replicas.js";
 
 /** Servers that belong together. */
 export interface RedisServers extends AsyncDisposable {
@@ -38,17 +39,18 @@ export async function startCluster(size: number): Promise<RedisServers> {
     const info = String(await client.call("CLUSTER", "INFO"));
     return info.includes("cluster_state:ok") && info.includes(`cluster_known_nodes:${size}`);
   };
-  for (const client of clients) while (!(await isWhole(client)));
+  for (const client of clients) await eventually(() => isWhole(client), 60);
   for (const client of clients) client.disconnect();
   return together(`redis+cluster://${servers.map(({ port }) => `127.0.0.1:${port}`).join()}`, servers);
 }
 
 /** A master (the first), a replica of it, and a sentinel that fails over half a second after the master is gone. */
 export async function startSentinel(): Promise<RedisServers> {
-  const master = await start([]);
+  // Its replica need not wait for others that might come.
+  const master = await start(["--repl-diskless-sync-delay", "0"]);
   const replica = await start(["--replicaof", "127.0.0.1", String(master.port)]);
   const client = new Redis(master.url);
-  while (!/slave0:.*state=online/.test(await client.info("replication")));
+  await eventually(async () => /slave0:.*state=online/.test(await client.info("replication")), 60);
   client.disconnect();
 
   const directory = await serverDirectory();
@@ -75,7 +77,8 @@ sentinel failover-timeout tiles 1000
     { url: `redis://127.0.0.1:${port}`, port, directory },
   );
   const watch = new Redis(sentinel.url);
-  while (!String(await watch.call("SENTINEL", "REPLICAS", "tiles")).includes(String(replica.port)));
+  const replicas = async () => String(await watch.call("SENTINEL", "REPLICAS", "tiles"));
+  await eventually(async () => (await replicas()).includes(String(replica.port)), 60);
   watch.disconnect();
   return together(`redis+sentinel://127.0.0.1:${port}/tiles`, [master, replica, sentinel]);
 }

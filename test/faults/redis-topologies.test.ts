@@ -6,7 +6,7 @@ import { createRedis } from "../../src/stores/redis.js";
 import { createTestDatabase, postgresUrl, type TestDatabase } from "../harness/postgres.js";
 import { canStartRedis } from "../harness/redis.js";
 import { startTilegate } from "../harness/tilegate.js";
-import { insert, nextRevision, openReplica, type Replica } from "../stores/cache/replicas.js";
+import { eventually, insert, nextRevision, openReplica, type Replica } from "../stores/cache/replicas.js";
 import { newAccount, newApiKey, newDataset } from "../stores/store-fixture.js";
 import { createInstallation } from "./installation.js";
 import { type RedisServers, startCluster, startSentinel, startTlsRedis } from "./redis-servers.js";
@@ -131,13 +131,7 @@ describe.skipIf(!runs)("a Redis with TLS", () => {
 });
 
 /** A failover takes its time: the election, and clients that look again. */
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 15_000;
-  while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error("it did not happen within 15 s");
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-}
+const until = (condition: () => Promise<boolean>) => eventually(condition, 15);
 
 async function installationId({ database }: Replica): Promise<string> {
   const [row] = await database.prisma.$queryRaw<{ id: string }[]>`SELECT id FROM installation`;

@@ -5,6 +5,8 @@ import { type Database, openDatabase } from "../../../src/stores/database.js";
 import { claimInstallation } from "../../../src/stores/installation.js";
 import { openStores, type Stores } from "../../../src/stores/stores.js";
 
+const POLL_MS = 5;
+
 /** One replica's stores. Closes its database too. */
 export interface Replica extends Stores {
   readonly database: Database;
@@ -45,12 +47,13 @@ export const nextRevision = (dataset: Dataset, changes: Partial<Dataset>): Datas
   revision: dataset.revision + 1,
 });
 
-/** Resolves when `condition` holds; asks again as soon as the event loop has turned, for ten seconds at most. */
-export async function eventually(condition: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 10_000;
+/** Resolves when `condition` holds; asks again and again, for so many seconds at most. */
+export async function eventually(condition: () => Promise<boolean>, seconds = 10): Promise<void> {
+  const deadline = performance.now() + 1_000 * seconds;
   while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error("it did not happen within 10 s");
-    await new Promise((resolve) => setImmediate(resolve));
+    if (performance.now() > deadline) throw new Error(`it did not happen within ${seconds} s`);
+    // Not as soon as it can: what it waits for needs the processor too.
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 }
 
