@@ -113,6 +113,8 @@ describe.skipIf(!postgresUrl() || !redisUrl())("compose.yaml's topology, from pr
       REDIS_URL: redisUrl() ?? "",
       HOST: "127.0.0.1",
       PORT: "0",
+      // This balancer notices at once, and the last second of the delay is what clients need.
+      SHUTDOWN_DELAY_SECONDS: "2",
     };
 
     const run = async (...args: string[]) => {
