@@ -84,7 +84,7 @@ export async function startServer(
   command: ServerCommand,
   { url, port, directory }: { url: string; port: number; directory: string },
 ): Promise<TestServer> {
-  let running: ChildProcess | undefined;
+  let running: Running | undefined;
   try {
     running = await start(command);
   } catch (error) {
@@ -93,13 +93,10 @@ export async function startServer(
   }
 
   const end = async (signal: NodeJS.Signals): Promise<void> => {
-    const child = running;
+    const ending = running;
     running = undefined;
-    if (!child) return;
-    // "close" waits for its descendants too, which hold the same pipe.
-    const closed = once(child, "close");
-    child.kill(signal);
-    await closed;
+    ending?.child.kill(signal);
+    await ending?.closed;
   };
 
   return {
@@ -118,13 +115,21 @@ export async function startServer(
   };
 }
 
-async function start({ file, args, readyMessage }: ServerCommand): Promise<ChildProcess> {
+interface Running {
+  readonly child: ChildProcess;
+  /** Resolves when it has ended, and its descendants too, which hold the same pipe. */
+  readonly closed: Promise<void>;
+}
+
+async function start({ file, args, readyMessage }: ServerCommand): Promise<Running> {
   const child = spawn("/bin/sh", ["-c", 'exec "$0" "$@" 2>&1', file, ...args], {
     ...user,
     env: { LC_ALL: "C" },
     cwd: "/",
     stdio: ["ignore", "pipe", "inherit"],
   });
+  // From now on: it may end by itself.
+  const closed = new Promise<void>((resolve) => child.once("close", () => resolve()));
   const log: string[] = [];
   const lines = createInterface({ input: child.stdout });
   const ready = new Promise<void>((resolve, reject) => {
@@ -136,7 +141,7 @@ async function start({ file, args, readyMessage }: ServerCommand): Promise<Child
     lines.on("close", () => reject(new Error([`${file} did not start`, ...log].join("\n"))));
   });
   await ready;
-  return child;
+  return { child, closed };
 }
 
 function unprivilegedUser(): { uid: number; gid: number } {
