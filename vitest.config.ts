@@ -7,7 +7,7 @@ const PROCESS_OF_ITS_OWN = ["test/server/open-handles.test.ts"];
 const common = {
   pool: "forks",
   // Servers start and databases are created in tests and hooks, on machines that do other things as well.
-  testTimeout: 60_000,
+  testTimeout: 120_000,
   hookTimeout: 120_000,
 } as const;
 

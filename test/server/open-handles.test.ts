@@ -16,7 +16,7 @@ test("a closed server holds nothing open", async () => {
   expect(tcpHandles()).toBeGreaterThan(before + 2);
 
   const sessionClosed = once(session, "close");
-  await server.close({ graceMs: 60_000 });
+  await server.close({ graceMs: 300_000 });
   await sessionClosed;
   expect(tcpHandles()).toBe(before);
 });

@@ -12,7 +12,7 @@ import { connectRaw, http2EmptySettings, http2Preface } from "./raw-client.js";
 import { createCertificate, createGate, datasetId, getPath, serve } from "./serve.js";
 
 /** Longer than a test may take: a close that needs it fails. */
-const graceMs = 60_000;
+const graceMs = 300_000;
 
 const slowRequest = (url: string) =>
   fetch(url + getPath, {

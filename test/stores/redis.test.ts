@@ -29,7 +29,7 @@ describe.skipIf(!canStartRedis())("a connection to Redis", () => {
     await using other = createRedis(server.url, { log: silent });
     const { client } = connection;
     await Promise.all([told(client, "ready"), told(other.client, "ready")]);
-    await other.client.client("PAUSE", 60_000, "WRITE");
+    await other.client.client("PAUSE", 300_000, "WRITE");
     const broken = expect(client.incr("counter")).rejects.toThrow();
     const ready = told(client, "ready");
     client.disconnect(true);
