@@ -2,7 +2,11 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { runCommand } from "../harness/command.js";
-import { type TemporaryDirectory, temporaryDirectory } from "../harness/data-directory.js";
+import {
+  createDataDirectory,
+  type TemporaryDirectory,
+  temporaryDirectory,
+} from "../harness/data-directory.js";
 import { createInstallation, type TestInstallation } from "../harness/installation.js";
 import { runTilegate, startTilegate } from "../harness/tilegate.js";
 
@@ -194,7 +198,7 @@ test("a service token of the command line works against a server that is started
 });
 
 test("the embedded database belongs to the service while it runs: a command is refused", async () => {
-  await using data = await temporaryDirectory();
+  await using data = await createDataDirectory();
   const env = { DATA_DIR: data.path, SEED_DEMO: "false" };
   await using _server = await startTilegate(env);
   const { code, stderr } = await runTilegate(["account", "create", "--name", "late"], env);

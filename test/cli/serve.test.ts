@@ -14,6 +14,7 @@ import { AccountService } from "../../src/gen/proto/tilegate/v1/account_service_
 import { DatasetKind, DatasetVisibility } from "../../src/gen/proto/tilegate/v1/dataset_pb.js";
 import { DatasetService } from "../../src/gen/proto/tilegate/v1/dataset_service_pb.js";
 import { createDataDirectory, temporaryDirectory } from "../harness/data-directory.js";
+import { createInstallation } from "../harness/installation.js";
 import { createTestDatabase, postgresUrl } from "../harness/postgres.js";
 import { type Environment, runTilegate, startTilegate, type TilegateProcess } from "../harness/tilegate.js";
 
@@ -136,15 +137,12 @@ describe("a later start", () => {
   });
 
   test("on a port that is taken is refused in one line", async () => {
-    await using directory = await createDataDirectory();
+    await using installation = await createInstallation();
     const other = createServer().listen(0, "127.0.0.1");
     await once(other, "listening");
     const { port } = other.address() as AddressInfo;
-    const { code, stderr } = await runTilegate([], {
-      DATA_DIR: directory.path,
-      PORT: String(port),
-      LOG_LEVEL: "warn",
-    });
+    const env = { ...installation.env, PORT: String(port), LOG_LEVEL: "warn" };
+    const { code, stderr } = await runTilegate([], env);
     other.close();
     expect(code).toBe(1);
     expect(stderr).toBe(`tilegate: listen EADDRINUSE: address already in use 127.0.0.1:${port}\n`);
@@ -179,8 +177,8 @@ test("configuration that can't be used starts nothing: all problems in one messa
 });
 
 test("on SIGTERM a call in flight finishes, then the process ends with 0", async () => {
-  await using directory = await createDataDirectory();
-  await using tilegate = await startTilegate({ DATA_DIR: directory.path, SEED_DEMO: "false" });
+  await using installation = await createInstallation();
+  await using tilegate = await startTilegate(installation.env);
   const body = JSON.stringify({ dataset_ids: [FIRST_DATASET_ID] });
   const socket = connect(Number(new URL(tilegate.url).port), "127.0.0.1");
   socket.write(

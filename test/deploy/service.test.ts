@@ -7,20 +7,21 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { Health, HealthCheckResponse_ServingStatus } from "../../src/gen/proto/grpc/health/v1/health_pb.js";
 import { createDataDirectory, temporaryDirectory } from "../harness/data-directory.js";
+import { createInstallation } from "../harness/installation.js";
 import { freePort } from "../harness/server-process.js";
 import { createCertificate } from "../server/serve.js";
 import { type Env, runTilegate, startService } from "./tilegate-process.js";
 
-/** An embedded service on a port that its health check finds too. */
-async function embedded(env: Env = {}) {
-  const directory = await createDataDirectory();
-  onTestFinished(() => directory[Symbol.asyncDispose]());
-  return { PORT: String(await freePort()), DATA_DIR: directory.path, SEED_DEMO: "false", ...env };
+/** A service on a port that its health check finds too. */
+async function install(env: Env = {}) {
+  const installation = await createInstallation();
+  onTestFinished(() => installation[Symbol.asyncDispose]());
+  return { ...installation.env, PORT: String(await freePort()), ...env };
 }
 
 describe("a service that is asked to stop", () => {
   test("is not ready at once, and serves until the delay is over, which a second signal ends", async () => {
-    const service = await startService(await embedded({ SHUTDOWN_DELAY_SECONDS: "300" }));
+    const service = await startService(await install({ SHUTDOWN_DELAY_SECONDS: "300" }));
     const health = createClient(Health, createGrpcTransport({ baseUrl: service.url }));
     expect((await fetch(`${service.url}/readyz`)).status).toBe(200);
 
@@ -35,7 +36,8 @@ describe("a service that is asked to stop", () => {
   });
 
   test("ends at once where there is no delay, as when embedded", async () => {
-    const service = await startService(await embedded());
+    await using directory = await createDataDirectory();
+    const service = await startService({ DATA_DIR: directory.path, SEED_DEMO: "false", PORT: "0" });
     service.kill("SIGINT");
     expect(await service.ended).toBe(0);
   });
@@ -43,7 +45,7 @@ describe("a service that is asked to stop", () => {
 
 describe("the health check", () => {
   test("succeeds while the service is ready, and fails with the reason while it is not, unless asked for life", async () => {
-    const env = await embedded({ SHUTDOWN_DELAY_SECONDS: "300", HOST: "0.0.0.0" });
+    const env = await install({ SHUTDOWN_DELAY_SECONDS: "300", HOST: "0.0.0.0" });
     const service = await startService(env);
     expect(await runTilegate(["healthcheck"], env)).toEqual({ code: 0, stdout: "", stderr: "" });
     service.kill("SIGTERM");
@@ -61,7 +63,7 @@ describe("the health check", () => {
     const files = { TLS_CERT_FILE: join(directory.path, "cert"), TLS_KEY_FILE: join(directory.path, "key") };
     writeFileSync(files.TLS_CERT_FILE, tls.cert);
     writeFileSync(files.TLS_KEY_FILE, tls.key);
-    const env = await embedded(files);
+    const env = await install(files);
     await startService(env);
     expect(await runTilegate(["healthcheck"], env)).toMatchObject({ code: 0 });
   });
