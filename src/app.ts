@@ -21,6 +21,7 @@ import { createMapTilerRoutes } from "./rest/maptiler.js";
 import { createRestHandler } from "./rest/router.js";
 import { createAccountService } from "./rpc/account-service.js";
 import { createApiKeyService } from "./rpc/api-key-service.js";
+import { acceptCompression } from "./rpc/compression.js";
 import { createDatasetService } from "./rpc/dataset-service.js";
 import { correctEarlyRefusals } from "./rpc/early-refusals.js";
 import { createErrorInterceptor } from "./rpc/errors.js";
@@ -116,6 +117,7 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
       correctEarlyRefusals(router);
     },
     readMaxBytes: RPC_MAX_BYTES,
+    acceptCompression,
     maxTimeoutMs: RPC_MAX_TIMEOUT_MS,
     jsonOptions: {
       // A misspelt restriction that is silently dropped would leave open what it was to close.

@@ -85,8 +85,6 @@ function connect(target: RedisTarget, own: RedisOptions): Redis {
       ...(tls && { enableTLSForSentinelMode: true }),
       sentinelCommandTimeout: CONNECT_TIMEOUT_MS,
       sentinelRetryStrategy: reconnectDelay,
-      // A master that hangs never closes its connections.
-      failoverDetector: true,
       retryStrategy: reconnectDelay,
     });
   }

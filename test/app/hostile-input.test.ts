@@ -164,6 +164,8 @@ describe("a hostile JSON body", () => {
     expectRefusal(await send(app, BATCH, post(bomb, gzip)), 429, '"code":"resource_exhausted"');
     expectRefusal(await send(app, REST, post(bomb, gzip)), 400);
     expectRefusal(await send(app, BATCH, post("{}", gzip)), 400, "decompression failed");
+    expectRefusal(await send(app, BATCH, post(bomb.slice(0, 100), gzip)), 400, "decompression failed");
+    expectRefusal(await send(app, BATCH, post(bytes(0), gzip)), 400, "decompression failed");
     expectRefusal(await send(app, BATCH, post("{}", { "content-encoding": "x" })), 501, "unimplemented");
     const answer = await postGrpc(app, BATCH, grpcFrame(bomb, { flags: 1 }), { "grpc-encoding": "gzip" });
     expect(answer.grpcStatus).toBe(Code.ResourceExhausted);

@@ -65,7 +65,7 @@ let nextPort = randomInt(PORTS_PER_FILE);
 
 /** A port of the loopback address that is free, and that this process is given only once. */
 export async function freePort(): Promise<number> {
-  for (;;) {
+  for (let tried = 0; tried < PORTS_PER_FILE; tried++) {
     const port = firstPort + (nextPort++ % PORTS_PER_FILE);
     const server = createServer().listen(port, "127.0.0.1");
     const isFree = await once(server, "listening").then(
@@ -77,6 +77,7 @@ export async function freePort(): Promise<number> {
     await once(server, "close");
     return port;
   }
+  throw new Error("no port is free");
 }
 
 /** Starts the server and keeps `directory` until it is disposed. */
