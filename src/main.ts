@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import "./memory.js";
 import { run } from "./cli/run.js";
 
 const code = await run(process.argv.slice(2), process.env);
