@@ -32,7 +32,7 @@ import { createPrismaApiKeyStore } from "./prisma-api-key-store.js";
 import { createPrismaDatasetStore } from "./prisma-dataset-store.js";
 import { createPrismaServiceTokenStore } from "./prisma-service-token-store.js";
 import { createLocalRateLimiter, createRedisRateLimiter } from "./rate-limiter.js";
-import { createRedis, type RedisConnection } from "./redis.js";
+import type { RedisConnection } from "./redis.js";
 
 /** Everything that the domain's ports need: Prisma behind caches, coherent with the other replicas. */
 export interface Stores extends AsyncDisposable {
@@ -80,7 +80,7 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
   const { database, installationId, redisUrl, cacheTtlSeconds, clock, log } = options;
   const ttlMs = cacheTtlSeconds * 1000;
   const negativeTtlMs = Math.min(NEGATIVE_TTL_MS, ttlMs);
-  const redis = redisUrl === undefined ? undefined : createRedis(redisUrl, { log });
+  const redis = redisUrl === undefined ? undefined : await connectRedis(redisUrl, log);
   const breaker = createBreaker({
     clock,
     timeoutMs: REDIS_TIMEOUT_MS,
@@ -146,4 +146,10 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
       for (const resource of [lastUsed, listener, redis]) await resource?.[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Loads the client only where there is a Redis: it is 8 MB of memory. */
+async function connectRedis(url: string, log: Logger): Promise<RedisConnection> {
+  const { createRedis } = await import("./redis.js");
+  return createRedis(url, { log });
 }
