@@ -3,6 +3,7 @@ import { ViolationsSchema } from "@bufbuild/protovalidate/gen/buf/validate/valid
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import type { Backend } from "./backend.js";
 import { createAuthenticator } from "./domain/identity/authenticator.js";
+import type { JwtVerifier } from "./domain/identity/jwt.js";
 import { createSigningKeyRing } from "./domain/tokens/signature.js";
 import { createTileTokens } from "./domain/tokens/tile-tokens.js";
 import { createBatchCall, createGeoLensCall } from "./fast-path/batch-call.js";
@@ -14,7 +15,7 @@ import { AccountService } from "./gen/proto/tilegate/v1/account_service_pb.js";
 import { ApiKeyService } from "./gen/proto/tilegate/v1/api_key_service_pb.js";
 import { DatasetService } from "./gen/proto/tilegate/v1/dataset_service_pb.js";
 import { TileTokenService } from "./gen/proto/tilegate/v1/tile_token_service_pb.js";
-import { createJwtVerifier } from "./identity/jwt-verifier.js";
+import type { JwtVerifierOptions } from "./identity/jwt-verifier.js";
 import { createGeoLensRoutes, GEOLENS_BATCH_PATHS } from "./rest/geolens.js";
 import { createHealthRoutes } from "./rest/health.js";
 import { createMapTilerRoutes } from "./rest/maptiler.js";
@@ -60,7 +61,7 @@ const RPC_MAX_TIMEOUT_MS = 30_000;
 export function createApp({ config, secrets, database, stores, useCases, log, clock }: Backend): App {
   const authenticator = createAuthenticator({
     operatorToken: secrets.operatorToken,
-    jwtVerifier: config.jwt && createJwtVerifier({ ...config.jwt, clock }),
+    jwtVerifier: config.jwt && loadJwtVerifier({ ...config.jwt, clock }),
     adminRole: config.adminRole,
     accounts: stores.accounts,
     serviceTokens: stores.serviceTokens,
@@ -180,3 +181,11 @@ const pathOf = ({ parent, name }: DescMethod): string => `/${parent.typeName}/${
 
 /** What pages of any origin may call unless CORS_ORIGINS says otherwise: issuing tokens, not managing. */
 const TOKEN_ROUTES = /^\/(?:tilegate\.v1\.TileTokenService\/|(?:api\/)?tiles\/tokens?(?:[/?]|$))/;
+
+/** Loads its library only where JWTs are accepted, and not before the service is up. */
+function loadJwtVerifier(options: JwtVerifierOptions): JwtVerifier {
+  const loading = import("./identity/jwt-verifier.js").then(({ createJwtVerifier }) =>
+    createJwtVerifier(options),
+  );
+  return { verify: async (token) => (await loading).verify(token) };
+}

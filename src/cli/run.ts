@@ -1,5 +1,4 @@
 import { readFileSync } from "node:fs";
-import { Command, CommanderError } from "commander";
 import { ConfigError } from "../config.js";
 import { DomainError } from "../domain/errors.js";
 import { VaultError } from "../domain/keys/vault.js";
@@ -20,22 +19,35 @@ const { version }: { version: string } = JSON.parse(
  */
 export async function run(args: readonly string[], env: NodeJS.ProcessEnv): Promise<number | undefined> {
   try {
-    const program = await loadProgram(args, env);
-    await program.parseAsync(args, { from: "user" });
+    if (!isPlainServe(args)) return await runProgram(args, env);
+    const { serve } = await import("./serve.js");
+    await serve(env);
     return undefined;
   } catch (error) {
-    // What is wrong with its arguments, or the help that was asked for, it has printed itself.
-    if (error instanceof CommanderError) return error.exitCode;
     process.stderr.write(`tilegate: ${describe(error)}\n`);
     return error instanceof ConfigError ? EXIT_CONFIGURATION : EXIT_FAILURE;
   }
 }
 
-/** Containers run the health check every few seconds: it doesn't load the service, which takes a second. */
-async function loadProgram([command]: readonly string[], env: NodeJS.ProcessEnv): Promise<Command> {
-  if (command === "healthcheck") return addHealthcheckCommand(new Command("tilegate").exitOverride(), env);
-  const { createProgram } = await import("./program.js");
-  return createProgram(env, version);
+/** The service runs for months: it doesn't load what reads command lines. */
+const isPlainServe = ([command = "serve", ...rest]: readonly string[]): boolean =>
+  command === "serve" && rest.length === 0;
+
+async function runProgram(args: readonly string[], env: NodeJS.ProcessEnv): Promise<number | undefined> {
+  const { Command, CommanderError } = await import("commander");
+  try {
+    // Containers run the health check every few seconds: it doesn't load the service, which takes half a second.
+    const program =
+      args[0] === "healthcheck"
+        ? addHealthcheckCommand(new Command("tilegate").exitOverride(), env)
+        : (await import("./program.js")).createProgram(env, version);
+    await program.parseAsync(args, { from: "user" });
+    return undefined;
+  } catch (error) {
+    // What is wrong with its arguments, or the help that was asked for, it has printed itself.
+    if (error instanceof CommanderError) return error.exitCode;
+    throw error;
+  }
 }
 
 /** Expected failures in one line or a few; the rest, being a defect, with its stack. */
