@@ -60,8 +60,16 @@ export interface StoresOptions {
   readonly log: Logger;
 }
 
-/** Each up to 1 kB: 10,000 datasets in use at once, far more than maps of a platform show at a time. */
-const MAX_ENTRIES = 10_000;
+/**
+ * What this process keeps at most. Datasets, with the tokens made of them, are most of a busy process's memory, and the
+ * maps of a platform show far fewer than 5,000 at a time; the others are Redis' or one statement away.
+ */
+const MAX_ENTRIES: Readonly<Record<CacheName, number>> = {
+  dataset: 5_000,
+  "api-key": 10_000,
+  "service-token": 10_000,
+  account: 10_000,
+};
 
 /** A dataset that is created now is seen by every replica after this at the latest, and by announcement at once. */
 const NEGATIVE_TTL_MS = 5_000;
@@ -95,7 +103,7 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
   function cache<T>(name: CacheName, load: Load<T>, codec: Codec<T>, rememberedMs = 0): VersionedCache<T> {
     const lifetimes = { ttlMs: ttlMs - rememberedMs, negativeTtlMs };
     const shared = redis ? sharedByRedis(redis.client) : createSiblingLevel<T>(name);
-    const created = createVersionedCache({ load, shared, lifetimes, maxEntries: MAX_ENTRIES, clock });
+    const created = createVersionedCache({ load, shared, lifetimes, maxEntries: MAX_ENTRIES[name], clock });
     caches.set(name, created);
     return created;
 
