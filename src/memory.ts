@@ -1,7 +1,7 @@
 import { setFlagsFromString } from "node:v8";
 
-// What V8 takes for speed that this service has no use for. Flags that a version doesn't know have no effect there. For
-// the measured effects see docs/performance.md. Must be set before any WebAssembly is compiled: main.ts imports this first.
+// Where V8 spends memory on speed that this service doesn't gain by. What each one brings is in docs/performance.md. They
+// must be set before any WebAssembly is compiled: main.ts imports this first.
 const FLAGS = [
   // A function of WebAssembly is optimized after so much work. The default of Node.js 22; that of 20 is a seventh, and
   // optimizes a good part of the query compiler and of the embedded database during the start.
@@ -10,7 +10,7 @@ const FLAGS = [
   "--wasm-num-compilation-tasks=1",
   // How much of the live heap may become garbage before it is collected. By default as much again or more, and half a
   // gigabyte before the first time.
-  "--heap-growing-percent=30",
+  "--heap-growing-percent=20",
 ];
 
 for (const flag of FLAGS) setFlagsFromString(flag);
