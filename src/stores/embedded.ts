@@ -82,7 +82,7 @@ async function ensureDatabase(dataDir: string): Promise<string> {
   return directory;
 }
 
-// Creation takes 850 MB, which a process doesn't give back; opening takes 150. So a child creates.
+// Creation takes 850 MB, which a process doesn't give back; opening takes 180. So a child creates.
 async function createInChild(directory: string): Promise<void> {
   const script = `
 process.umask(0o077);
