@@ -2,7 +2,7 @@
 // Works offline: third-party .proto sources are assembled from installed packages, and Prisma's
 // schema engine, which `prisma generate` would download and not use, is replaced by a placeholder.
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
@@ -35,21 +35,3 @@ run("buf", ["generate"]);
 run("prisma", ["generate", "--no-hints"], {
   PRISMA_SCHEMA_ENGINE_BINARY: process.env.PRISMA_SCHEMA_ENGINE_BINARY ?? process.execPath,
 });
-
-// As generated, the client imports the query compiler as a module of base64, which stays in memory for as long as the
-// process runs, as source and as string: 4.6 MB. It reads the text and drops it instead.
-const client = join(root, "src/gen/prisma/internal/class.ts");
-const generated = readFileSync(client, "utf8");
-const imported =
-  /const { wasm } = await import\("(.+\.wasm-base64)\.mjs"\)\s+return await decodeBase64AsWasm\(wasm\)/;
-if (!imported.test(generated)) throw new Error(`${client} has another form: see scripts/generate.mjs`);
-writeFileSync(
-  client,
-  generated.replace(
-    imported,
-    `const { createRequire } = await import("node:module")
-    const { readFile } = await import("node:fs/promises")
-    const text = await readFile(createRequire(import.meta.url).resolve("$1.js"), "latin1")
-    return await decodeBase64AsWasm(text.slice(text.indexOf('"') + 1, text.lastIndexOf('"')))`,
-  ),
-);
