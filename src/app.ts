@@ -1,13 +1,16 @@
 import { createRegistry, type DescMethod, type DescService } from "@bufbuild/protobuf";
 import { ViolationsSchema } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
+import { createContextValues } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import type { Backend } from "./backend.js";
 import { createAuthenticator } from "./domain/identity/authenticator.js";
 import type { JwtVerifier } from "./domain/identity/jwt.js";
+import type { Caller } from "./domain/identity/principal.js";
 import { createSigningKeyRing } from "./domain/tokens/signature.js";
 import { createTileTokens } from "./domain/tokens/tile-tokens.js";
 import { createBatchCall, createGeoLensCall } from "./fast-path/batch-call.js";
 import { createFastPath } from "./fast-path/fast-path.js";
+import { createSingleCall } from "./fast-path/single-call.js";
 import { createVerifyCall } from "./fast-path/verify-call.js";
 import { ErrorInfoSchema, RetryInfoSchema } from "./gen/proto/google/rpc/error_details_pb.js";
 import { Health } from "./gen/proto/grpc/health/v1/health_pb.js";
@@ -29,6 +32,7 @@ import { createErrorInterceptor } from "./rpc/errors.js";
 import {
   createAuthenticationInterceptor,
   createLogInterceptor,
+  resolvedCallerKey,
   validationInterceptor,
 } from "./rpc/interceptors.js";
 import { createTileTokenService } from "./rpc/tile-token-service.js";
@@ -85,6 +89,7 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
     );
   };
 
+  const resolved = new WeakMap<HttpRequest, Caller>();
   const rest = createRestHandler({
     routes: [
       ...createGeoLensRoutes(tileTokens),
@@ -92,6 +97,7 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
       ...createHealthRoutes(notReady, () => stores.degraded()),
     ],
     authenticator,
+    resolvedCaller: (request) => resolved.get(request),
     log,
   });
 
@@ -117,6 +123,7 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
       registerReflection(router, [...services, Health]);
       correctEarlyRefusals(router);
     },
+    contextValues: (request) => createContextValues().set(resolvedCallerKey, resolved.get(request)),
     readMaxBytes: RPC_MAX_BYTES,
     acceptCompression,
     maxTimeoutMs: RPC_MAX_TIMEOUT_MS,
@@ -149,6 +156,7 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
   const geoLensCall = createGeoLensCall({ tileTokens, generation });
   const handler = createFastPath({
     rpcs: new Map([
+      [pathOf(TileTokenService.method.getTileToken), createSingleCall(tileTokens)],
       [pathOf(TileTokenService.method.batchGetTileTokens), createBatchCall({ tileTokens, generation })],
       [pathOf(ApiKeyService.method.verifyApiKey), createVerifyCall(useCases.apiKeyVerification)],
     ]),
@@ -159,6 +167,7 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
     clock,
     log,
     plain: plainHandler,
+    resolved,
   });
   return {
     handler,

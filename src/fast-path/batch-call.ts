@@ -1,9 +1,9 @@
-import { isUtf8 } from "node:buffer";
 import { decideAccess, isOpen, type ProtectedDataset } from "../domain/access/access.js";
 import { refusalOf, type TileTokens } from "../domain/tokens/tile-tokens.js";
 import { isCanonicalUuid } from "../domain/uuid.js";
 import { binaryEncoding, type Encoding, geoLensEncoding, jsonEncoding } from "./encodings.js";
 import type { HotCall, Question } from "./hot-call.js";
+import { fieldOfJson, idsOfProto } from "./requests.js";
 import { createSecondMemo, type SecondMemoOptions } from "./second-memo.js";
 
 export interface BatchCallOptions extends Pick<SecondMemoOptions, "generation"> {
@@ -16,14 +16,14 @@ export function createBatchCall(options: BatchCallOptions): HotCall {
   const binary = createBatches(binaryEncoding(), options);
   return {
     read: (form, message) =>
-      form === "json" ? json(idsOfJson(message, ["dataset_ids", "datasetIds"])) : binary(idsOfProto(message)),
+      form === "json" ? json(idsOfJson(message, "dataset_ids", "datasetIds")) : binary(idsOfProto(message)),
   };
 }
 
 /** GeoLens' batch. */
 export function createGeoLensCall(options: BatchCallOptions): HotCall {
   const batches = createBatches(geoLensEncoding(), options);
-  return { read: (_form, message) => batches(idsOfJson(message, ["dataset_ids"])) };
+  return { read: (_form, message) => batches(idsOfJson(message, "dataset_ids")) };
 }
 
 const MAX_IDS = 50;
@@ -83,33 +83,7 @@ function createBatches(encoding: Encoding, { tileTokens, generation }: BatchCall
   };
 }
 
-/** The ids of a batch in JSON; undefined unless it is just a list of texts. */
-function idsOfJson(message: Buffer, names: readonly string[]): readonly string[] | undefined {
-  if (!isUtf8(message)) return undefined;
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(message.toString());
-  } catch {
-    return undefined;
-  }
-  if (typeof parsed !== "object" || parsed === null) return undefined;
-  const [name = "", ...others] = Object.keys(parsed);
-  if (others.length > 0 || !names.includes(name)) return undefined;
-  const ids: unknown = Reflect.get(parsed, name);
+function idsOfJson(message: Buffer, ...names: string[]): readonly string[] | undefined {
+  const ids = fieldOfJson(message, ...names);
   return Array.isArray(ids) && ids.every((id) => typeof id === "string") ? ids : undefined;
-}
-
-/** Field 1, length-delimited, 36 bytes: how each id begins in the binary format. */
-const ID_TAG = 0x0a;
-const ID_LENGTH = 36;
-
-/** The ids of a BatchGetTileTokensRequest in the binary format; undefined unless it is just UUIDs. */
-function idsOfProto(message: Buffer): readonly string[] | undefined {
-  const ids: string[] = [];
-  for (let offset = 0; offset < message.length; offset += 2 + ID_LENGTH) {
-    if (message[offset] !== ID_TAG || message[offset + 1] !== ID_LENGTH) return undefined;
-    if (offset + 2 + ID_LENGTH > message.length) return undefined;
-    ids.push(message.toString("latin1", offset + 2, offset + 2 + ID_LENGTH));
-  }
-  return ids;
 }

@@ -65,5 +65,5 @@ export const geoLensEncoding = (): Encoding =>
   createJsonEncoding((id, outcome) => JSON.stringify({ tokens: { [id]: toJson(outcome) } }));
 
 /** Escapes the rest: then the text's length is that of its bytes. */
-const toAscii = (text: string): string =>
+export const toAscii = (text: string): string =>
   text.replace(/[\u0080-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);

@@ -6,7 +6,7 @@ import { type AnswerMemo, createAnswerMemo } from "./answer-memo.js";
 import { type AuthenticationMemoOptions, createAuthenticationMemo } from "./authentication-memo.js";
 import { readBody, restoreBody } from "./body.js";
 import type { Answer, HotCall, Question } from "./hot-call.js";
-import { json, WIRES, type Wire, wireOf } from "./wire.js";
+import { type Body, json, WIRES, type Wire, wireOf } from "./wire.js";
 
 // The hot calls, past the framework: profiles showed that most of a call's time went into Connect's pipeline and
 // reflection-driven encoding. docs/performance.md has the figures. The plain path is the reference: whatever is unusual
@@ -21,13 +21,15 @@ export interface FastPathOptions extends AuthenticationMemoOptions {
   readonly log: Logger;
   /** Answers what this path doesn't. Sets the headers itself. */
   readonly plain: HttpHandler;
+  /** Gets the callers of requests that may still be left to `plain`: it must not count a use of a key again. */
+  readonly resolved: WeakMap<HttpRequest, Caller>;
 }
 
 /** 50 ids in JSON are 2 kB. Larger bodies are no usual ones. */
 const MAX_BODY_BYTES = 8 * 1024;
 
 export function createFastPath(options: FastPathOptions): HttpHandler {
-  const { headersOf, plain, log, clock } = options;
+  const { headersOf, plain, resolved, log, clock } = options;
   const callers = createAuthenticationMemo(options);
   const rpcs = new Map([...options.rpcs].map(([path, call]) => [path, createRoutes(call)]));
   const rest = new Map([...options.rest].map(([path, call]) => [path, createRoutes(call)]));
@@ -49,11 +51,8 @@ export function createFastPath(options: FastPathOptions): HttpHandler {
   }
 
   /** Undefined, or a rejection: the answer is the plain path's. */
-  function answer(
-    route: Route,
-    credentials: Credentials,
-    body: Buffer,
-  ): Buffer | Promise<Buffer> | undefined {
+  function answer(route: Route, request: HttpRequest, body: Buffer): Body | Promise<Body> | undefined {
+    const credentials = credentialsOf(request);
     const now = clock();
     const caller = callers.peek(credentials, now);
     const recalled = caller && route.answers.recall(body, now);
@@ -63,22 +62,23 @@ export function createFastPath(options: FastPathOptions): HttpHandler {
     if (question === undefined) return undefined;
     const known = caller && question.answerNow(caller, now);
     if (known !== undefined) return wrap(route, body, known, now);
-    return question.isAnswerable() ? wait(route, credentials, body, question, caller) : undefined;
+    return question.isAnswerable() ? wait(route, request, body, question, caller) : undefined;
   }
 
   async function wait(
     route: Route,
-    credentials: Credentials,
+    request: HttpRequest,
     body: Buffer,
     question: Question,
     known: Caller | undefined,
-  ): Promise<Buffer> {
-    const caller = known ?? (await callers.resolve(credentials));
+  ): Promise<Body> {
+    const caller = known ?? (await callers.resolve(credentialsOf(request)));
+    resolved.set(request, caller);
     const now = clock();
     return wrap(route, body, question.answerNow(caller, now) ?? (await question.answer(caller)), now);
   }
 
-  function wrap({ wire, answers }: Route, body: Buffer, { message, isForAll }: Answer, now: Date): Buffer {
+  function wrap({ wire, answers }: Route, body: Buffer, { message, isForAll }: Answer, now: Date): Body {
     const wrapped = wire.wrap(message);
     if (isForAll) answers.remember(body, wrapped, now);
     return wrapped;
@@ -90,7 +90,7 @@ export function createFastPath(options: FastPathOptions): HttpHandler {
       plain(request, response);
       return;
     }
-    const send = (body: Buffer) => {
+    const send = (body: Body) => {
       log.debug({ path: request.url }, "fast path");
       route.wire.send(response, headersOf(request), body);
     };
@@ -104,7 +104,7 @@ export function createFastPath(options: FastPathOptions): HttpHandler {
         log.error({ err }, "unexpected error");
         request.destroy();
       };
-      const found = isWhole ? answer(route, credentialsOf(request), body) : undefined;
+      const found = isWhole ? answer(route, request, body) : undefined;
       if (found === undefined) giveUp();
       else if (found instanceof Promise) found.then(send, giveUp).catch(fail);
       else send(found);

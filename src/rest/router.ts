@@ -34,11 +34,18 @@ export type RestHandler = (request: HttpRequest, response: HttpResponse) => Prom
 export interface RestHandlerOptions {
   readonly routes: readonly Route[];
   readonly authenticator: Authenticator;
+  /** The caller, where the credentials have been resolved before the request got here. */
+  readonly resolvedCaller: (request: HttpRequest) => Caller | undefined;
   readonly log: Logger;
 }
 
 /** Serves `routes`; every failure becomes an answer. */
-export function createRestHandler({ routes, authenticator, log }: RestHandlerOptions): RestHandler {
+export function createRestHandler({
+  routes,
+  authenticator,
+  resolvedCaller,
+  log,
+}: RestHandlerOptions): RestHandler {
   async function answer(request: HttpRequest): Promise<unknown> {
     const url = parseUrl(request.url);
     const matching = routes.filter(({ path }) => path.test(url.pathname));
@@ -53,7 +60,9 @@ export function createRestHandler({ routes, authenticator, log }: RestHandlerOpt
       request,
       query: url.searchParams,
       params: decodeParams(route.path.exec(url.pathname)?.groups ?? {}),
-      caller: async () => (await authenticator.authenticate(credentialsOf(request, url.searchParams))).caller,
+      caller: async () =>
+        resolvedCaller(request) ??
+        (await authenticator.authenticate(credentialsOf(request, url.searchParams))).caller,
       json: () => readJson(request),
     });
   }

@@ -8,9 +8,19 @@ import { requireStorableText, violationsOf } from "../schema/validate.js";
 /** Who makes the call. Set before any handler runs. */
 export const callerKey = createContextKey<Caller>([], { description: "caller" });
 
+/** The caller, where the credentials have been resolved before the call got here. */
+export const resolvedCallerKey = createContextKey<Caller | undefined>(undefined, {
+  description: "resolved caller",
+});
+
 /** Resolves the call's credentials; one that was sent and doesn't resolve fails the call. */
 export function createAuthenticationInterceptor(authenticator: Authenticator): Interceptor {
   return (next) => async (request) => {
+    const resolved = request.contextValues.get(resolvedCallerKey);
+    if (resolved !== undefined) {
+      request.contextValues.set(callerKey, resolved);
+      return next(request);
+    }
     const header = (name: string) => request.header.get(name) ?? undefined;
     const { caller } = await authenticator.authenticate({
       authorization: header("authorization"),

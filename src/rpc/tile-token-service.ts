@@ -60,7 +60,8 @@ export function toResult(
   return { result: { case: "error", value: { code: ERROR_CODES[outcome.code], message: outcome.message } } };
 }
 
-function toToken(token: TileToken) {
+/** How a token travels. */
+export function toToken(token: TileToken) {
   return token.kind === "vector"
     ? { case: token.kind, value: toVector(token) }
     : { case: token.kind, value: toRaster(token) };

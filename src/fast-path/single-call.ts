@@ -1,0 +1,45 @@
+import { create, toBinary, toJsonString } from "@bufbuild/protobuf";
+import { decideAccess, isOpen } from "../domain/access/access.js";
+import type { TileToken, TileTokens } from "../domain/tokens/tile-tokens.js";
+import { isCanonicalUuid } from "../domain/uuid.js";
+import { GetTileTokenResponseSchema } from "../gen/proto/tilegate/v1/tile_token_service_pb.js";
+import { toToken } from "../rpc/tile-token-service.js";
+import { toAscii } from "./encodings.js";
+import type { HotCall } from "./hot-call.js";
+import { fieldOfJson, idsOfProto } from "./requests.js";
+import type { Form } from "./wire.js";
+
+/** GetTileToken. */
+export function createSingleCall(tileTokens: TileTokens): HotCall {
+  return {
+    read(form, message) {
+      const id = idOf(form, message);
+      if (id === undefined) return undefined;
+      return {
+        answerNow(caller) {
+          const prepared = tileTokens.peek(id);
+          if (prepared === undefined || decideAccess(prepared.dataset, caller) !== "granted")
+            return undefined;
+          return { message: encode(form, prepared.token), isForAll: isOpen(prepared.dataset) };
+        },
+        isAnswerable: () => true,
+        async answer(caller) {
+          return { message: encode(form, await tileTokens.get(caller, id)), isForAll: false };
+        },
+      };
+    },
+  };
+}
+
+function idOf(form: Form, message: Buffer): string | undefined {
+  const [id, ...others] =
+    form === "json" ? [fieldOfJson(message, "dataset_id", "datasetId")] : (idsOfProto(message) ?? []);
+  return others.length === 0 && typeof id === "string" && isCanonicalUuid(id) ? id : undefined;
+}
+
+function encode(form: Form, token: TileToken): string {
+  const response = create(GetTileTokenResponseSchema, { token: toToken(token) });
+  return form === "json"
+    ? toAscii(toJsonString(GetTileTokenResponseSchema, response))
+    : Buffer.from(toBinary(GetTileTokenResponseSchema, response)).toString("latin1");
+}
