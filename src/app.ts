@@ -39,7 +39,7 @@ import { createTileTokenService } from "./rpc/tile-token-service.js";
 import { refuseUnknownRpc } from "./rpc/unknown-rpc.js";
 import { createCors } from "./server/cors.js";
 import { createHealth } from "./server/health.js";
-import type { HttpHandler, HttpRequest } from "./server/http-handler.js";
+import { type HttpHandler, type HttpRequest, setHeaders } from "./server/http-handler.js";
 import { registerReflection } from "./server/reflection.js";
 
 /** Everything but the port: a request handler, and what decides whether it should get requests. */
@@ -144,7 +144,7 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
   const headersOf = (request: HttpRequest) =>
     isCrossOrigin(request) ? cors.headersOf(request) : COMMON_HEADERS;
   const plainHandler: HttpHandler = (request, response) => {
-    for (const [name, value] of Object.entries(headersOf(request))) response.setHeader(name, value);
+    setHeaders(response, headersOf(request));
     if (isCrossOrigin(request) && cors.isPreflight(request)) {
       response.writeHead(204);
       response.end();
@@ -184,7 +184,7 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
 }
 
 /** Answers depend on credentials, and error statuses of GET are cacheable unless told otherwise. */
-const COMMON_HEADERS = { "cache-control": "private, no-store", "x-content-type-options": "nosniff" };
+const COMMON_HEADERS = ["cache-control", "private, no-store", "x-content-type-options", "nosniff"];
 
 const pathOf = ({ parent, name }: DescMethod): string => `/${parent.typeName}/${name}`;
 

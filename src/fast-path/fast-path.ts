@@ -1,7 +1,12 @@
 import type { Logger } from "pino";
 import type { Credentials } from "../domain/identity/authenticator.js";
 import type { Caller } from "../domain/identity/principal.js";
-import { type HttpHandler, type HttpRequest, hasUsableAuthority } from "../server/http-handler.js";
+import {
+  type HeaderList,
+  type HttpHandler,
+  type HttpRequest,
+  hasUsableAuthority,
+} from "../server/http-handler.js";
 import { type AnswerMemo, createAnswerMemo } from "./answer-memo.js";
 import { type AuthenticationMemoOptions, createAuthenticationMemo } from "./authentication-memo.js";
 import { readBody, restoreBody } from "./body.js";
@@ -17,7 +22,7 @@ export interface FastPathOptions extends AuthenticationMemoOptions {
   /** In JSON, whatever the content type says, as REST has it. */
   readonly rest: ReadonlyMap<string, HotCall>;
   /** Of every answer to this request. */
-  readonly headersOf: (request: HttpRequest) => Readonly<Record<string, string>>;
+  readonly headersOf: (request: HttpRequest) => HeaderList;
   readonly log: Logger;
   /** Answers what this path doesn't. Sets the headers itself. */
   readonly plain: HttpHandler;

@@ -1,4 +1,4 @@
-import type { HttpRequest, HttpResponse } from "../server/http-handler.js";
+import { type HeaderList, type HttpRequest, type HttpResponse, writeHead } from "../server/http-handler.js";
 
 /** How a message is written. */
 export type Form = "json" | "binary";
@@ -10,7 +10,7 @@ export interface Wire {
   unwrap(body: Buffer): Buffer | undefined;
   /** @param message One character a byte, so ASCII in JSON. */
   wrap(message: string): Body;
-  send(response: HttpResponse, headers: Readonly<Record<string, string>>, body: Body): void;
+  send(response: HttpResponse, headers: HeaderList, body: Body): void;
 }
 
 /** Of an answer. One character of a text is one byte: Node.js sends a text along with the headers, which costs less. */
@@ -54,7 +54,8 @@ const createPlainWire = (form: Form, contentType: string): Wire => ({
   unwrap: (body) => body,
   wrap: (message) => message,
   send(response, headers, body) {
-    response.writeHead(200, { ...headers, "content-type": contentType, "content-length": body.length });
+    const length = String(body.length);
+    writeHead(response, 200, [...headers, "content-type", contentType, "content-length", length]);
     response.end(body, "latin1");
   },
 });
@@ -80,7 +81,7 @@ const grpc: Wire = {
     return body;
   },
   send(response, headers, body) {
-    response.writeHead(200, { ...headers, "content-type": "application/grpc+proto" });
+    writeHead(response, 200, [...headers, "content-type", "application/grpc+proto"]);
     response.addTrailers({ "grpc-status": "0" });
     response.end(body);
   },

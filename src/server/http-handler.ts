@@ -1,9 +1,28 @@
+import { ServerResponse } from "node:http";
 import type { connectNodeAdapter } from "@connectrpc/connect-node";
 
 /** Answers requests of either protocol: what Connect's adapter makes, and what its `fallback` takes. */
 export type HttpHandler = ReturnType<typeof connectNodeAdapter>;
 export type HttpRequest = Parameters<HttpHandler>[0];
 export type HttpResponse = Parameters<HttpHandler>[1];
+
+/** Names and values in turn: over HTTP/1.1, Node.js writes them as they are, which is the fastest that it can. */
+export type HeaderList = readonly string[];
+
+export function setHeaders(response: HttpResponse, headers: HeaderList): void {
+  for (let index = 0; index < headers.length; index += 2) {
+    response.setHeader(headers[index] ?? "", headers[index + 1] ?? "");
+  }
+}
+
+export function writeHead(response: HttpResponse, status: number, headers: HeaderList): void {
+  if (response instanceof ServerResponse) {
+    response.writeHead(status, [...headers]);
+  } else {
+    setHeaders(response, headers);
+    response.writeHead(status);
+  }
+}
 
 /** Most requests name the same host as the one before. */
 let lastUsable = "";

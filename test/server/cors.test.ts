@@ -1,16 +1,17 @@
 import { cors as connectCors } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { type CorsOptions, createCors } from "../../src/server/cors.js";
+import { writeHead } from "../../src/server/http-handler.js";
 import { serve } from "./serve.js";
 
 const page = "https://maps.example.com";
 
 /** A server that answers 204 to preflights and 200 to the rest. */
 async function start(origins: CorsOptions["origins"]) {
-  const cors = createCors({ origins, common: {} });
+  const cors = createCors({ origins, common: [] });
   const { server } = await serve({
     handler(request, response) {
-      response.writeHead(cors.isPreflight(request) ? 204 : 200, cors.headersOf(request));
+      writeHead(response, cors.isPreflight(request) ? 204 : 200, cors.headersOf(request));
       response.end();
     },
   });
