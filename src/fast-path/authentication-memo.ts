@@ -35,7 +35,7 @@ interface Remembered {
 
 export function createAuthenticationMemo(options: AuthenticationMemoOptions): AuthenticationMemo {
   const { authenticator, generation, clock } = options;
-  const rememberedAt = createSecondMemo<Remembered>({ generation, maxEntries: MAX_CALLERS });
+  const rememberedAt = createSecondMemo<string, Remembered>({ generation, maxEntries: MAX_CALLERS });
 
   return {
     peek(credentials, now) {

@@ -41,7 +41,7 @@ interface Known {
 }
 
 function createBatches(encoding: Encoding, { tileTokens, generation }: BatchCallOptions) {
-  const knownAt = createSecondMemo<Known>({ generation, maxEntries: MAX_DATASETS });
+  const knownAt = createSecondMemo<string, Known>({ generation, maxEntries: MAX_DATASETS });
   let batch = 0;
 
   function learn(known: Map<string, Known>, id: string): Known | undefined {

@@ -8,9 +8,9 @@ export interface SecondMemoOptions {
 }
 
 /** What is remembered of this second. It is empty in the next one, and as soon as anything has changed. */
-export function createSecondMemo<Value>(options: SecondMemoOptions): (now: Date) => Map<string, Value> {
+export function createSecondMemo<Key, Value>(options: SecondMemoOptions): (now: Date) => Map<Key, Value> {
   const { generation, maxEntries } = options;
-  const remembered = new Map<string, Value>();
+  const remembered = new Map<Key, Value>();
   let second = 0;
   let era = 0;
   return (now) => {
