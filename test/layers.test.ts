@@ -14,7 +14,7 @@ const ALLOWED: Record<string, string[]> = {
   identity: ["identity", "domain"],
   schema: ["schema", "domain", "gen/proto"],
   server: ["server", "gen/proto"],
-  "fast-path": ["fast-path", "domain", "rpc", "rest", "server", "gen/proto"],
+  "fast-path": ["fast-path", "domain", "rpc", "rest", "schema", "server", "gen/proto"],
 };
 
 interface Import {

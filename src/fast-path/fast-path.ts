@@ -36,11 +36,11 @@ const MAX_BODY_BYTES = 8 * 1024;
 export function createFastPath(options: FastPathOptions): HttpHandler {
   const { headersOf, plain, resolved, log, clock } = options;
   const callers = createAuthenticationMemo(options);
-  const rpcs = new Map([...options.rpcs].map(([path, call]) => [path, createRoutes(call)]));
-  const rest = new Map([...options.rest].map(([path, call]) => [path, createRoutes(call)]));
+  const rpcs = new Map([...options.rpcs].map(([path, call]) => [path, createRoutes("rpc", call)]));
+  const rest = new Map([...options.rest].map(([path, call]) => [path, createRoutes("rest", call)]));
 
-  function createRoutes(call: HotCall): ReadonlyMap<Wire, Route> {
-    return new Map(WIRES.map((wire) => [wire, { call, wire, answers: createAnswerMemo(options) }]));
+  function createRoutes(kind: Route["kind"], call: HotCall): ReadonlyMap<Wire, Route> {
+    return new Map(WIRES.map((wire) => [wire, { kind, call, wire, answers: createAnswerMemo(options) }]));
   }
 
   /** Undefined as soon as anything is unusual about the request. */
@@ -96,7 +96,7 @@ export function createFastPath(options: FastPathOptions): HttpHandler {
       return;
     }
     const send = (body: Body) => {
-      log.debug({ path: request.url }, "fast path");
+      log.debug({ [route.kind]: request.url?.slice(1), code: "ok", fast: true }, route.kind);
       route.wire.send(response, headersOf(request), body);
     };
     readBody(request, MAX_BODY_BYTES, (body, isWhole) => {
@@ -119,6 +119,7 @@ export function createFastPath(options: FastPathOptions): HttpHandler {
 
 /** A call in one protocol. */
 interface Route {
+  readonly kind: "rpc" | "rest";
   readonly call: HotCall;
   readonly wire: Wire;
   readonly answers: AnswerMemo;
