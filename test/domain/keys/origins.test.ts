@@ -181,7 +181,8 @@ describe("a pattern that means nothing is refused when it is written", () => {
     "[::g]",
     "1.2.3.400",
     "a.1",
-    "xn--a",
+    // Node.js 24 takes it for a host.
+    ...(URL.canParse("http://xn--a") ? [] : ["xn--a"]),
     "*.127.0.0.1",
     "*.0x7f.1",
     "*.[::1]",
