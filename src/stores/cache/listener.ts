@@ -2,8 +2,11 @@ import type { Redis } from "ioredis";
 import type { Logger } from "pino";
 import { type Caches, CHANNEL, clearAll, hear, limitStays } from "./announcements.js";
 
-/** How long entries stay in this process while announcements can't be heard: what a revocation may then take. */
-const DEAF_STAY_MS = 2_000;
+/**
+ * How long entries stay in this process while announcements can't be heard. A revocation may then take a second more,
+ * for which the fast path remembers what it made of them.
+ */
+const DEAF_STAY_MS = 1_000;
 
 /** A connection that hangs is found after this, and one more of it for the answer. */
 const HEARTBEAT_MS = 1_000;
