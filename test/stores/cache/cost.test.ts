@@ -5,7 +5,7 @@ import { createTestDatabase, postgresUrl, type TestDatabase } from "../../harnes
 import { canStartRedis, startRedis } from "../../harness/redis.js";
 import type { TestServer } from "../../harness/server-process.js";
 import { newAccount, newDataset } from "../store-fixture.js";
-import { eventually, insert, openReplica } from "./replicas.js";
+import { eventually, insert, openReplica, type Replica } from "./replicas.js";
 
 /** Counted by the servers themselves, on a Redis of the test's own. */
 describe.skipIf(!postgresUrl() || !canStartRedis())("the cost of a batch of 50", () => {
@@ -33,6 +33,28 @@ describe.skipIf(!postgresUrl() || !canStartRedis())("the cost of a batch of 50",
     await server?.[Symbol.asyncDispose]();
   });
 
+  let listeners = 0;
+
+  /** A replica that hears announcements already: what it knew before, it forgets when it begins to. */
+  async function openListening(): Promise<Replica> {
+    const replica = await openReplica(database.url, server.url);
+    listeners += 1;
+    await eventually(async () => {
+      const [channel = ""] = (await redis.pubsub("CHANNELS", "*:announcements")) as string[];
+      const [, count] = await redis.pubsub("NUMSUB", channel);
+      return count === listeners;
+    });
+    // The replica was told before this answer.
+    await redis.ping();
+    return {
+      ...replica,
+      async [Symbol.asyncDispose]() {
+        await replica[Symbol.asyncDispose]();
+        listeners -= 1;
+      },
+    };
+  }
+
   /** Round trips: commands that clients sent, scripts' inner ones not counted. */
   async function redisCalls(): Promise<Record<string, number>> {
     const stats = await redis.info("commandstats");
@@ -50,7 +72,7 @@ describe.skipIf(!postgresUrl() || !canStartRedis())("the cost of a batch of 50",
   const stored = () => eventually(async () => (await redis.keys("*:dataset:*")).length === ids.length);
 
   test("cold: one statement, and two round trips to Redis; warm there: one; warm here: none", async () => {
-    await using first = await openReplica(database.url, server.url);
+    await using first = await openListening();
     // Redis learns the script once in its life: not what is counted here.
     await first.datasets.tryFindMany([newDataset("").id]);
     await eventually(async () => (await redis.keys("*:dataset:*")).length === 1);
@@ -62,7 +84,7 @@ describe.skipIf(!postgresUrl() || !canStartRedis())("the cost of a batch of 50",
     });
     expect(cold).toEqual({ statements: 1, redis: { mget: 1, evalsha: 1 } });
 
-    await using second = await openReplica(database.url, server.url);
+    await using second = await openListening();
     const inRedis = await cost(async () => expect((await second.datasets.tryFindMany(ids)).size).toBe(50));
     expect(inRedis).toEqual({ statements: 0, redis: { mget: 1 } });
 
@@ -72,7 +94,7 @@ describe.skipIf(!postgresUrl() || !canStartRedis())("the cost of a batch of 50",
 
   test("1,000 cold batches of the same ids at once cost one statement", async () => {
     await redis.flushdb();
-    await using replica = await openReplica(database.url, server.url);
+    await using replica = await openListening();
     const storm = await cost(async () => {
       await Promise.all(Array.from({ length: 1000 }, () => replica.datasets.tryFindMany(ids)));
       await stored();
