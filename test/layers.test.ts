@@ -10,11 +10,11 @@ const ALLOWED: Record<string, string[]> = {
   domain: ["domain"],
   rpc: ["rpc", "domain", "schema", "server", "gen/proto"],
   rest: ["rest", "domain", "schema", "server", "gen/proto"],
-  stores: ["stores", "domain", "gen/prisma"],
+  stores: ["stores", "domain", "gen/prisma", "within.js"],
   identity: ["identity", "domain"],
   schema: ["schema", "domain", "gen/proto"],
   server: ["server", "gen/proto"],
-  "fast-path": ["fast-path", "domain", "rpc", "rest", "schema", "server", "gen/proto"],
+  "fast-path": ["fast-path", "domain", "rpc", "rest", "schema", "server", "gen/proto", "within.js"],
 };
 
 interface Import {

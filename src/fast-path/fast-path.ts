@@ -7,11 +7,12 @@ import {
   type HttpRequest,
   hasUsableAuthority,
 } from "../server/http-handler.js";
+import { within } from "../within.js";
 import { type AnswerMemo, createAnswerMemo } from "./answer-memo.js";
 import { type AuthenticationMemoOptions, createAuthenticationMemo } from "./authentication-memo.js";
 import { readBody, restoreBody } from "./body.js";
 import type { Answer, HotCall, Question } from "./hot-call.js";
-import { type Body, json, WIRES, type Wire, wireOf } from "./wire.js";
+import { type Body, json, LONGEST_WAIT_MS, WIRES, type Wire, wireOf } from "./wire.js";
 
 // The hot calls, past the framework: profiles showed that most of a call's time went into Connect's pipeline and
 // reflection-driven encoding. docs/performance.md has the figures. The plain path is the reference: whatever is unusual
@@ -67,7 +68,8 @@ export function createFastPath(options: FastPathOptions): HttpHandler {
     if (question === undefined) return undefined;
     const known = caller && question.answerNow(caller, now);
     if (known !== undefined) return wrap(route, body, known, now);
-    return question.isAnswerable() ? wait(route, request, body, question, caller) : undefined;
+    if (!question.isAnswerable()) return undefined;
+    return within(LONGEST_WAIT_MS, wait(route, request, body, question, caller));
   }
 
   async function wait(

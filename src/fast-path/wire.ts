@@ -16,7 +16,8 @@ export interface Wire {
 /** Of an answer. One character of a text is one byte: Node.js sends a text along with the headers, which costs less. */
 export type Body = Buffer | string;
 
-const LONGEST_WAIT_MS = 10_000;
+/** What takes longer is left to the plain path, which keeps deadlines. */
+export const LONGEST_WAIT_MS = 10_000;
 
 /** The protocol of a POST to an RPC: undefined as soon as anything is unusual about it. */
 export function wireOf({ headers, httpVersionMajor }: HttpRequest): Wire | undefined {
@@ -36,7 +37,7 @@ export function wireOf({ headers, httpVersionMajor }: HttpRequest): Wire | undef
   }
 }
 
-/** A deadline later than anything here may wait for keeps itself. */
+/** A deadline that is later than the longest wait keeps itself. */
 const isLong = (timeout: string | string[] | undefined, toMs: (text: string) => number): boolean =>
   timeout === undefined || (typeof timeout === "string" && toMs(timeout) >= LONGEST_WAIT_MS);
 

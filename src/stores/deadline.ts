@@ -1,5 +1,5 @@
 import type { SqlDriverAdapterFactory } from "@prisma/client/runtime/client";
-import { within } from "./within.js";
+import { within } from "../within.js";
 
 type SqlDriverAdapter = Awaited<ReturnType<SqlDriverAdapterFactory["connect"]>>;
 

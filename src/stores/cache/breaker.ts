@@ -1,5 +1,5 @@
 import type { Clock } from "../../domain/clock.js";
-import { within } from "../within.js";
+import { within } from "../../within.js";
 
 /** Keeps calls from waiting for something that has just failed. */
 export interface Breaker {
