@@ -1,17 +1,20 @@
 import { createRegistry, type DescMethod, type DescService } from "@bufbuild/protobuf";
 import { ViolationsSchema } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
-import { createContextValues } from "@connectrpc/connect";
-import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { createConnectRouter } from "@connectrpc/connect";
 import type { Backend } from "./backend.js";
 import { createAuthenticator } from "./domain/identity/authenticator.js";
 import type { JwtVerifier } from "./domain/identity/jwt.js";
-import type { Caller } from "./domain/identity/principal.js";
 import { createSigningKeyRing } from "./domain/tokens/signature.js";
 import { createTileTokens } from "./domain/tokens/tile-tokens.js";
 import { createBatchCall, createGeoLensCall } from "./fast-path/batch-call.js";
 import { createFastPath } from "./fast-path/fast-path.js";
 import { createSingleCall } from "./fast-path/single-call.js";
 import { createVerifyCall } from "./fast-path/verify-call.js";
+import { isGone } from "./front/body.js";
+import { type Call, createCalls } from "./front/call.js";
+import { createCallers } from "./front/callers.js";
+import { isUnambiguous } from "./front/request-target.js";
+import { createReserve } from "./front/reserve.js";
 import { ErrorInfoSchema, RetryInfoSchema } from "./gen/proto/google/rpc/error_details_pb.js";
 import { Health } from "./gen/proto/grpc/health/v1/health_pb.js";
 import { AccountService } from "./gen/proto/tilegate/v1/account_service_pb.js";
@@ -22,24 +25,28 @@ import type { JwtVerifierOptions } from "./identity/jwt-verifier.js";
 import { createGeoLensRoutes, GEOLENS_BATCH_PATHS } from "./rest/geolens.js";
 import { createHealthRoutes } from "./rest/health.js";
 import { createMapTilerRoutes } from "./rest/maptiler.js";
+import { HttpError, sendError } from "./rest/problem.js";
 import { createRestHandler } from "./rest/router.js";
 import { createAccountService } from "./rpc/account-service.js";
+import { createRpcAdapter } from "./rpc/adapter.js";
+import { MAX_BATCH_BYTES, MAX_MESSAGE_BYTES } from "./rpc/admission.js";
 import { createApiKeyService } from "./rpc/api-key-service.js";
 import { acceptCompression } from "./rpc/compression.js";
 import { createDatasetService } from "./rpc/dataset-service.js";
-import { correctEarlyRefusals } from "./rpc/early-refusals.js";
+import { MAX_DEADLINE_MS } from "./rpc/deadline.js";
 import { createErrorInterceptor } from "./rpc/errors.js";
-import {
-  createAuthenticationInterceptor,
-  createLogInterceptor,
-  resolvedCallerKey,
-  validationInterceptor,
-} from "./rpc/interceptors.js";
+import { createLogInterceptor, validationInterceptor } from "./rpc/interceptors.js";
 import { createTileTokenService } from "./rpc/tile-token-service.js";
 import { refuseUnknownRpc } from "./rpc/unknown-rpc.js";
 import { createCors } from "./server/cors.js";
 import { createHealth } from "./server/health.js";
-import { type HttpHandler, type HttpRequest, setHeaders } from "./server/http-handler.js";
+import {
+  type HttpHandler,
+  type HttpRequest,
+  type HttpResponse,
+  hasUsableAuthority,
+  setHeaders,
+} from "./server/http-handler.js";
 import { registerReflection } from "./server/reflection.js";
 
 /** Everything but the port: a request handler, and what decides whether it should get requests. */
@@ -55,12 +62,11 @@ export interface App {
 
 const services: DescService[] = [TileTokenService, ApiKeyService, DatasetService, AccountService];
 
-/** A batch of 10,000 ids must be refused for its number, not its size; 500 datasets with their readers must fit. */
-const RPC_MAX_BYTES = 1024 * 1024;
-const DATASETS_MAX_BYTES = 4 * RPC_MAX_BYTES;
+/** Calls that wait for something, at a time: each has some 20 kB of its own. Those who show a credential have a quarter. */
+const PLACES = { total: 1_000, forStrangers: 750 };
 
-/** No call takes longer; clients' own deadlines may be shorter. */
-const RPC_MAX_TIMEOUT_MS = 30_000;
+/** For bodies, as received and inflated: 11 of the largest at a time, and for strangers 256 of theirs. */
+const BODY_BYTES = { total: 48 * 1024 * 1024, forStrangers: 16 * 1024 * 1024 };
 
 export function createApp({ config, secrets, database, stores, useCases, log, clock }: Backend): App {
   const authenticator = createAuthenticator({
@@ -89,89 +95,99 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
     );
   };
 
-  const resolved = new WeakMap<HttpRequest, Caller>();
   const rest = createRestHandler({
     routes: [
       ...createGeoLensRoutes(tileTokens),
       ...createMapTilerRoutes(useCases.apiKeys),
       ...createHealthRoutes(notReady, () => stores.degraded()),
     ],
-    authenticator,
-    resolvedCaller: (request) => resolved.get(request),
     log,
   });
 
-  const connect = connectNodeAdapter({
-    routes(router) {
-      // The first interceptor is the outermost: a stranger is refused before validation.
-      const interceptors = [
-        createLogInterceptor(log),
-        createErrorInterceptor(log),
-        createAuthenticationInterceptor(authenticator),
-        validationInterceptor,
-      ];
-      router.service(TileTokenService, createTileTokenService(tileTokens), { interceptors });
-      router.service(ApiKeyService, createApiKeyService(useCases.apiKeys, useCases.apiKeyVerification), {
-        interceptors,
-      });
-      router.service(AccountService, createAccountService(useCases.accounts), { interceptors });
-      router.service(DatasetService, createDatasetService(useCases.datasets), {
-        interceptors,
-        readMaxBytes: DATASETS_MAX_BYTES,
-      });
-      health.register(router);
-      registerReflection(router, [...services, Health]);
-      correctEarlyRefusals(router);
-    },
-    contextValues: (request) => createContextValues().set(resolvedCallerKey, resolved.get(request)),
-    readMaxBytes: RPC_MAX_BYTES,
+  const router = createConnectRouter({
     acceptCompression,
-    maxTimeoutMs: RPC_MAX_TIMEOUT_MS,
+    readMaxBytes: MAX_MESSAGE_BYTES,
+    maxTimeoutMs: MAX_DEADLINE_MS,
     jsonOptions: {
       // A misspelt restriction that is silently dropped would leave open what it was to close.
       ignoreUnknownFields: false,
       // Error details are Any messages, which JSON writes by their type.
       registry: createRegistry(ErrorInfoSchema, RetryInfoSchema, ViolationsSchema),
     },
-    fallback: (request, response) => {
-      if (!refuseUnknownRpc(request, response)) void rest(request, response);
-    },
   });
+  // The first interceptor is the outermost. Who calls was decided before.
+  const interceptors = [createLogInterceptor(log), createErrorInterceptor(log), validationInterceptor];
+  router.service(TileTokenService, createTileTokenService(tileTokens), { interceptors });
+  router.service(ApiKeyService, createApiKeyService(useCases.apiKeys, useCases.apiKeyVerification), {
+    interceptors,
+  });
+  router.service(AccountService, createAccountService(useCases.accounts), { interceptors });
+  router.service(DatasetService, createDatasetService(useCases.datasets), {
+    interceptors,
+    readMaxBytes: MAX_BATCH_BYTES,
+  });
+  health.register(router);
+  registerReflection(router, [...services, Health]);
+  const rpcs = createRpcAdapter(router.handlers, log);
 
   const cors = createCors({ origins: config.server.corsOrigins, common: COMMON_HEADERS });
   const isCrossOrigin = ({ url = "" }: HttpRequest) =>
     config.server.corsOrigins !== "*" || TOKEN_ROUTES.test(url);
   const headersOf = (request: HttpRequest) =>
     isCrossOrigin(request) ? cors.headersOf(request) : COMMON_HEADERS;
-  const plainHandler: HttpHandler = (request, response) => {
+
+  const { generation } = stores;
+  const begin = createCalls({
+    callers: createCallers({ authenticator, generation, clock }),
+    generation,
+    places: createReserve(PLACES),
+    bytes: createReserve(BODY_BYTES),
+    clock,
+  });
+
+  function answerPlainly(call: Call): void {
+    const { request, response } = call;
     setHeaders(response, headersOf(request));
+    const path = pathOf(request);
     if (isCrossOrigin(request) && cors.isPreflight(request)) {
       response.writeHead(204);
       response.end();
-    } else {
-      connect(request, response);
+    } else if (rpcs.has(path)) {
+      if (hasUsableAuthority(request)) rpcs.answer(call, path);
+      else refuseTarget(response);
+    } else if (!refuseUnknownRpc(request, response)) {
+      void rest(call, urlOf(request));
     }
-  };
-  const { generation } = stores;
+  }
+
   const geoLensCall = createGeoLensCall({ tileTokens, generation });
-  const handler = createFastPath({
+  const answerFast = createFastPath({
     rpcs: new Map([
-      [pathOf(TileTokenService.method.getTileToken), createSingleCall(tileTokens)],
-      [pathOf(TileTokenService.method.batchGetTileTokens), createBatchCall({ tileTokens, generation })],
-      [pathOf(ApiKeyService.method.verifyApiKey), createVerifyCall(useCases.apiKeyVerification)],
+      [rpcPathOf(TileTokenService.method.getTileToken), createSingleCall(tileTokens)],
+      [rpcPathOf(TileTokenService.method.batchGetTileTokens), createBatchCall({ tileTokens, generation })],
+      [rpcPathOf(ApiKeyService.method.verifyApiKey), createVerifyCall(useCases.apiKeyVerification)],
     ]),
     rest: new Map(GEOLENS_BATCH_PATHS.map((path) => [path, geoLensCall])),
-    authenticator,
     generation,
     headersOf,
     clock,
     log,
-    plain: plainHandler,
-    resolved,
+    plain: answerPlainly,
   });
+
+  const createHandler =
+    (answer: (call: Call) => void): HttpHandler =>
+    (request, response) => {
+      if (isGone(request)) return;
+      if (!isUnambiguous(request)) return refuseTarget(response);
+      // Of an RPC no credential is in the URL: there it would be logged.
+      const query =
+        request.url?.includes("?") && !rpcs.has(pathOf(request)) ? urlOf(request).searchParams : undefined;
+      answer(begin(request, response, query));
+    };
   return {
-    handler,
-    plainHandler,
+    handler: createHandler(answerFast),
+    plainHandler: createHandler(answerPlainly),
     setServing(value) {
       serving = value;
       health.setServing(value);
@@ -186,7 +202,17 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
 /** Answers depend on credentials, and error statuses of GET are cacheable unless told otherwise. */
 const COMMON_HEADERS = ["cache-control", "private, no-store", "x-content-type-options", "nosniff"];
 
-const pathOf = ({ parent, name }: DescMethod): string => `/${parent.typeName}/${name}`;
+function refuseTarget(response: HttpResponse): void {
+  setHeaders(response, COMMON_HEADERS);
+  sendError(response, new HttpError(400, "The request target or its host is malformed"));
+}
+
+const pathOf = ({ url = "" }: HttpRequest): string => url.split("?", 1)[0] ?? "";
+
+/** Of an unambiguous target, which always parses. */
+const urlOf = ({ url = "" }: HttpRequest): URL => new URL(`http://tilegate${url}`);
+
+const rpcPathOf = ({ parent, name }: DescMethod): string => `/${parent.typeName}/${name}`;
 
 /** What pages of any origin may call unless CORS_ORIGINS says otherwise: issuing tokens, not managing. */
 const TOKEN_ROUTES = /^\/(?:tilegate\.v1\.TileTokenService\/|(?:api\/)?tiles\/tokens?(?:[/?]|$))/;

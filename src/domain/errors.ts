@@ -8,6 +8,7 @@ export type ErrorKind =
   | "failed_precondition"
   | "aborted"
   | "resource_exhausted"
+  | "overloaded"
   | "unavailable";
 
 export interface DomainErrorOptions {
@@ -48,6 +49,13 @@ export function invalid(field: string, message: string): DomainError {
 
 export function notFound(resource: string): DomainError {
   return new DomainError("not_found", "NOT_FOUND", `${resource} not found`);
+}
+
+/** For calls beyond what the process can hold at once. */
+export function overloaded(): DomainError {
+  return new DomainError("overloaded", "OVERLOADED", "the service is busy, try again", {
+    retryAfterSeconds: 1,
+  });
 }
 
 /** For our own outages: never "you may not" when the truth is "I can't tell". */

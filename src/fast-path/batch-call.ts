@@ -10,11 +10,14 @@ export interface BatchCallOptions extends Pick<SecondMemoOptions, "generation"> 
   readonly tileTokens: TileTokens;
 }
 
+const anybody = () => {};
+
 /** BatchGetTileTokens. */
 export function createBatchCall(options: BatchCallOptions): HotCall {
   const json = createBatches(jsonEncoding(), options);
   const binary = createBatches(binaryEncoding(), options);
   return {
+    permit: anybody,
     read: (form, message) =>
       form === "json" ? json(idsOfJson(message, "dataset_ids", "datasetIds")) : binary(idsOfProto(message)),
   };
@@ -23,7 +26,7 @@ export function createBatchCall(options: BatchCallOptions): HotCall {
 /** GeoLens' batch. */
 export function createGeoLensCall(options: BatchCallOptions): HotCall {
   const batches = createBatches(geoLensEncoding(), options);
-  return { read: (_form, message) => batches(idsOfJson(message, "dataset_ids")) };
+  return { permit: anybody, read: (_form, message) => batches(idsOfJson(message, "dataset_ids")) };
 }
 
 const MAX_IDS = 50;

@@ -1,42 +1,36 @@
 import type { Logger } from "pino";
-import type { Credentials } from "../domain/identity/authenticator.js";
+import type { Clock } from "../domain/clock.js";
 import type { Caller } from "../domain/identity/principal.js";
-import {
-  type HeaderList,
-  type HttpHandler,
-  type HttpRequest,
-  hasUsableAuthority,
-} from "../server/http-handler.js";
+import type { Call } from "../front/call.js";
+import { type HeaderList, type HttpRequest, hasUsableAuthority } from "../server/http-handler.js";
 import { within } from "../within.js";
 import { type AnswerMemo, createAnswerMemo } from "./answer-memo.js";
-import { type AuthenticationMemoOptions, createAuthenticationMemo } from "./authentication-memo.js";
-import { readBody, restoreBody } from "./body.js";
 import type { Answer, HotCall, Question } from "./hot-call.js";
+import type { SecondMemoOptions } from "./second-memo.js";
 import { type Body, json, LONGEST_WAIT_MS, WIRES, type Wire, wireOf } from "./wire.js";
 
 // The hot calls, past the framework: profiles showed that most of a call's time went into Connect's pipeline and
 // reflection-driven encoding. docs/performance.md has the figures. The plain path is the reference: whatever is unusual
 // about a request, or wrong, is left to it, and a property test holds the two equal.
 
-export interface FastPathOptions extends AuthenticationMemoOptions {
+export interface FastPathOptions extends Pick<SecondMemoOptions, "generation"> {
   readonly rpcs: ReadonlyMap<string, HotCall>;
   /** In JSON, whatever the content type says, as REST has it. */
   readonly rest: ReadonlyMap<string, HotCall>;
   /** Of every answer to this request. */
   readonly headersOf: (request: HttpRequest) => HeaderList;
   readonly log: Logger;
+  readonly clock: Clock;
   /** Answers what this path doesn't. Sets the headers itself. */
-  readonly plain: HttpHandler;
-  /** Gets the callers of requests that may still be left to `plain`: it must not count a use of a key again. */
-  readonly resolved: WeakMap<HttpRequest, Caller>;
+  readonly plain: (call: Call) => void;
 }
 
 /** 50 ids in JSON are 2 kB. Larger bodies are no usual ones. */
 const MAX_BODY_BYTES = 8 * 1024;
 
-export function createFastPath(options: FastPathOptions): HttpHandler {
-  const { headersOf, plain, resolved, log, clock } = options;
-  const callers = createAuthenticationMemo(options);
+/** @returns Takes a call, and answers it or leaves it to the plain path. */
+export function createFastPath(options: FastPathOptions): (call: Call) => void {
+  const { headersOf, plain, log, clock } = options;
   const rpcs = new Map([...options.rpcs].map(([path, call]) => [path, createRoutes("rpc", call)]));
   const rest = new Map([...options.rest].map(([path, call]) => [path, createRoutes("rest", call)]));
 
@@ -57,32 +51,22 @@ export function createFastPath(options: FastPathOptions): HttpHandler {
   }
 
   /** Undefined, or a rejection: the answer is the plain path's. */
-  function answer(route: Route, request: HttpRequest, body: Buffer): Body | Promise<Body> | undefined {
-    const credentials = credentialsOf(request);
+  function answer(route: Route, call: Call, caller: Caller, body: Buffer): Body | Promise<Body> | undefined {
     const now = clock();
-    const caller = callers.peek(credentials, now);
-    const recalled = caller && route.answers.recall(body, now);
+    const recalled = route.answers.recall(body, now);
     if (recalled !== undefined) return recalled;
     const message = route.wire.unwrap(body);
     const question = message && route.call.read(route.wire.form, message);
     if (question === undefined) return undefined;
-    const known = caller && question.answerNow(caller, now);
+    const known = question.answerNow(caller, now);
     if (known !== undefined) return wrap(route, body, known, now);
-    if (!question.isAnswerable()) return undefined;
-    return within(LONGEST_WAIT_MS, wait(route, request, body, question, caller));
+    if (!question.isAnswerable() || !mayEnter(call, caller)) return undefined;
+    return within(LONGEST_WAIT_MS, wait(route, caller, body, question));
   }
 
-  async function wait(
-    route: Route,
-    request: HttpRequest,
-    body: Buffer,
-    question: Question,
-    known: Caller | undefined,
-  ): Promise<Body> {
-    const caller = known ?? (await callers.resolve(credentialsOf(request)));
-    resolved.set(request, caller);
+  async function wait(route: Route, caller: Caller, body: Buffer, question: Question): Promise<Body> {
     const now = clock();
-    return wrap(route, body, question.answerNow(caller, now) ?? (await question.answer(caller)), now);
+    return wrap(route, body, await question.answer(caller), now);
   }
 
   function wrap({ wire, answers }: Route, body: Buffer, { message, isForAll }: Answer, now: Date): Body {
@@ -91,32 +75,63 @@ export function createFastPath(options: FastPathOptions): HttpHandler {
     return wrapped;
   }
 
-  return (request, response) => {
-    const route = routeOf(request);
-    if (route === undefined) {
-      plain(request, response);
-      return;
-    }
+  function serve(route: Route, call: Call): void {
+    const { request, response } = call;
+    const giveUp = () => plain(call);
     const send = (body: Body) => {
       log.debug({ [route.kind]: request.url?.slice(1), code: "ok", fast: true }, route.kind);
       route.wire.send(response, headersOf(request), body);
     };
-    readBody(request, MAX_BODY_BYTES, (body, isWhole) => {
-      const giveUp = () => {
-        restoreBody(request, body);
-        plain(request, response);
-      };
-      // Nobody else would hear of it.
-      const fail = (err: unknown) => {
-        log.error({ err }, "unexpected error");
-        request.destroy();
-      };
-      const found = isWhole ? answer(route, request, body) : undefined;
-      if (found === undefined) giveUp();
-      else if (found instanceof Promise) found.then(send, giveUp).catch(fail);
-      else send(found);
-    });
+    // Nobody else would hear of it.
+    const fail = (err: unknown) => {
+      log.error({ err }, "unexpected error");
+      request.destroy();
+    };
+    /** The plain path tells why a caller is refused, and does not resolve the credentials again. */
+    function admit(done: (caller: Caller) => void): void {
+      const permitted = (caller: Caller) => (isPermitted(route, caller) ? done(caller) : giveUp());
+      const known = call.known(clock());
+      if (known !== undefined) permitted(known);
+      else call.caller().then(permitted, giveUp).catch(fail);
+    }
+    admit(() =>
+      call.body.read(MAX_BODY_BYTES, (body) => {
+        if (body === undefined) return giveUp();
+        // Again: it may have taken its time.
+        admit((caller) => {
+          const found = answer(route, call, caller, body);
+          if (found === undefined) giveUp();
+          else if (found instanceof Promise) found.then(send, giveUp).catch(fail);
+          else send(found);
+        });
+      }),
+    );
+  }
+
+  return (call) => {
+    const route = routeOf(call.request);
+    if (route === undefined) plain(call);
+    else serve(route, call);
   };
+}
+
+/** What the plain path refuses is its to tell. */
+function isPermitted({ call }: Route, caller: Caller): boolean {
+  try {
+    call.permit(caller);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function mayEnter(call: Call, caller: Caller): boolean {
+  try {
+    call.enter(caller);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** A call in one protocol. */
@@ -125,12 +140,4 @@ interface Route {
   readonly call: HotCall;
   readonly wire: Wire;
   readonly answers: AnswerMemo;
-}
-
-function credentialsOf({ headers }: HttpRequest): Credentials {
-  return {
-    authorization: headers.authorization,
-    apiKey: headers["x-api-key"]?.toString(),
-    source: { origin: headers.origin, referer: headers.referer, userAgent: headers["user-agent"] },
-  };
 }

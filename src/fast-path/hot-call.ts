@@ -1,8 +1,10 @@
 import type { Caller } from "../domain/identity/principal.js";
-import type { Form } from "./wire.js";
+import type { Form } from "../schema/inspect.js";
 
 /** A call that is answered past the framework. */
 export interface HotCall {
+  /** Whether such a caller may make it at all. @throws anything: then the plain path tells why. */
+  permit(caller: Caller): void;
   /** Undefined as soon as anything is unusual about the message, or wrong. */
   read(form: Form, message: Buffer): Question | undefined;
 }

@@ -4,14 +4,15 @@ import type { TileToken, TileTokens } from "../domain/tokens/tile-tokens.js";
 import { isCanonicalUuid } from "../domain/uuid.js";
 import { GetTileTokenResponseSchema } from "../gen/proto/tilegate/v1/tile_token_service_pb.js";
 import { toToken } from "../rpc/tile-token-service.js";
+import type { Form } from "../schema/inspect.js";
 import { toAscii } from "./encodings.js";
 import type { HotCall } from "./hot-call.js";
 import { fieldOfJson, idsOfProto } from "./requests.js";
-import type { Form } from "./wire.js";
 
 /** GetTileToken. */
 export function createSingleCall(tileTokens: TileTokens): HotCall {
   return {
+    permit: () => {},
     read(form, message) {
       const id = idOf(form, message);
       if (id === undefined) return undefined;

@@ -1,5 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import { create, fromBinary, fromJsonString, toBinary, toJsonString } from "@bufbuild/protobuf";
+import { requireManager } from "../domain/identity/management.js";
 import type { ApiKeyVerification } from "../domain/keys/verification.js";
 import {
   type VerifyApiKeyRequest,
@@ -7,13 +8,15 @@ import {
   VerifyApiKeyResponseSchema,
 } from "../gen/proto/tilegate/v1/api_key_service_pb.js";
 import { toApiKeyRequest, toVerdict } from "../rpc/api-key-service.js";
+import type { Form } from "../schema/inspect.js";
+import { inspectMessage } from "../schema/inspect.js";
 import { checked } from "../schema/validate.js";
 import type { HotCall } from "./hot-call.js";
-import type { Form } from "./wire.js";
 
 /** VerifyApiKey, which a gateway may ask for every tile. */
 export function createVerifyCall(verification: ApiKeyVerification): HotCall {
   return {
+    permit: requireManager,
     read(form, message) {
       const request = parse(form, message);
       if (request === undefined) return undefined;
@@ -36,9 +39,13 @@ export function createVerifyCall(verification: ApiKeyVerification): HotCall {
   };
 }
 
+/** It has 5 fields. */
+const MAX_VALUES = 16;
+
 /** Undefined for what is malformed or breaks the schema's rules. */
 function parse(form: Form, message: Buffer): VerifyApiKeyRequest | undefined {
   const schema = VerifyApiKeyRequestSchema;
+  if (inspectMessage(schema, form, message, MAX_VALUES) !== undefined) return undefined;
   try {
     if (form === "binary") return checked(schema, fromBinary(schema, message));
     return isUtf8(message) ? checked(schema, fromJsonString(schema, message.toString())) : undefined;

@@ -1,7 +1,6 @@
+import { connectTimeoutMs, grpcTimeoutMs } from "../rpc/deadline.js";
+import type { Form } from "../schema/inspect.js";
 import { type HeaderList, type HttpRequest, type HttpResponse, writeHead } from "../server/http-handler.js";
-
-/** How a message is written. */
-export type Form = "json" | "binary";
 
 /** A usual request's protocol. */
 export interface Wire {
@@ -40,15 +39,6 @@ export function wireOf({ headers, httpVersionMajor }: HttpRequest): Wire | undef
 /** A deadline that is later than the longest wait keeps itself. */
 const isLong = (timeout: string | string[] | undefined, toMs: (text: string) => number): boolean =>
   timeout === undefined || (typeof timeout === "string" && toMs(timeout) >= LONGEST_WAIT_MS);
-
-const connectTimeoutMs = (text: string): number => (/^\d{1,10}$/.test(text) ? Number(text) : Number.NaN);
-
-const UNITS = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 };
-
-function grpcTimeoutMs(text: string): number {
-  const [, amount, unit = ""] = /^(\d{1,8})([HMSmun])$/.exec(text) ?? [];
-  return Number(amount) * (UNITS[unit as keyof typeof UNITS] ?? Number.NaN);
-}
 
 const createPlainWire = (form: Form, contentType: string): Wire => ({
   form,

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { DomainError, invalid, notFound } from "../domain/errors.js";
+import { requireManager } from "../domain/identity/management.js";
 import type { ApiKeys, RevealedApiKey } from "../domain/keys/api-keys.js";
 import type { ApiKeyChange } from "../domain/keys/settings.js";
 import { DEFAULT_PAGE_LIMIT, decodeCursor, encodeCursor } from "../domain/page.js";
@@ -29,6 +30,7 @@ export function createMapTilerRoutes(apiKeys: ApiKeys): Route[] {
     {
       method: "GET",
       path: collection,
+      permit: requireManager,
       async handle({ caller, query }) {
         const page = await apiKeys.list(await caller(), parsePage(query));
         return {
@@ -41,14 +43,16 @@ export function createMapTilerRoutes(apiKeys: ApiKeys): Route[] {
     {
       method: "POST",
       path: collection,
+      permit: requireManager,
       async handle({ caller, json }) {
-        const principals = await caller();
-        return toJson(await apiKeys.create(principals, parseSettings((await json()) ?? {})));
+        const settings = parseSettings((await json()) ?? {});
+        return toJson(await apiKeys.create(await caller(), settings));
       },
     },
     {
       method: "GET",
       path: item,
+      permit: requireManager,
       async handle({ caller, params: { key_id = "" } }) {
         const revealed = await apiKeys.get(await caller(), key_id);
         // MapTiler knows no restoring: there a deleted key is gone.
@@ -59,6 +63,7 @@ export function createMapTilerRoutes(apiKeys: ApiKeys): Route[] {
     {
       method: "DELETE",
       path: item,
+      permit: requireManager,
       async handle({ caller, params: { key_id = "" } }) {
         await apiKeys.delete(await caller(), key_id);
         return {};
@@ -67,9 +72,10 @@ export function createMapTilerRoutes(apiKeys: ApiKeys): Route[] {
     {
       method: "POST",
       path: /^\/v1\/api_keys\/(?<key_id>[^/]+)\/change_settings\/?$/,
+      permit: requireManager,
       async handle({ caller, json, params: { key_id = "" } }) {
-        const principals = await caller();
-        return toJson(await apiKeys.update(principals, key_id, parseSettings((await json()) ?? {})));
+        const change = parseSettings((await json()) ?? {});
+        return toJson(await apiKeys.update(await caller(), key_id, change));
       },
     },
   ];

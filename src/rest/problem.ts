@@ -22,6 +22,7 @@ const STATUSES: Record<ErrorKind, number> = {
   failed_precondition: 409,
   aborted: 409,
   resource_exhausted: 429,
+  overloaded: 503,
   unavailable: 503,
 };
 

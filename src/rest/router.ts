@@ -1,8 +1,11 @@
 import type { Logger } from "pino";
 import { DomainError } from "../domain/errors.js";
-import type { Authenticator, Credentials } from "../domain/identity/authenticator.js";
 import type { Caller } from "../domain/identity/principal.js";
-import type { HttpRequest, HttpResponse } from "../server/http-handler.js";
+import { isGone } from "../front/body.js";
+import type { Call } from "../front/call.js";
+import { inspectJson } from "../json/inspect.js";
+import { describeJson } from "../schema/inspect.js";
+import type { HttpRequest } from "../server/http-handler.js";
 import { HttpError, sendError, sendJson } from "./problem.js";
 
 export interface RestContext {
@@ -10,9 +13,12 @@ export interface RestContext {
   readonly query: URLSearchParams;
   /** The named groups of the route's path, percent-decoded. */
   readonly params: Readonly<Record<string, string>>;
-  /** Who makes the request. Asked for by the handler, since not every route cares. */
+  /** Who makes the request. Asked for once the body is read, which may take its time. */
   caller(): Promise<Caller>;
-  /** @throws HttpError 413 for more than 64 KiB, 400 for what isn't JSON; undefined for an empty body. */
+  /**
+   * @throws HttpError 413 for more than 64 KiB, 400 for what isn't JSON; DomainError for what is not worth parsing; undefined
+   * for an empty body.
+   */
   json(): Promise<unknown>;
 }
 
@@ -20,34 +26,39 @@ export interface Route {
   readonly method: "GET" | "POST" | "DELETE";
   /** Matches the whole path. Named groups become `params`. */
   readonly path: RegExp;
+  /**
+   * Whether such a caller may use the route at all: told before a body is read. Absent: it doesn't matter who calls, and
+   * credentials are not looked at. @throws DomainError
+   */
+  permit?(caller: Caller): void;
   /** Resolves to the body of a 200 answer. */
   handle(context: RestContext): Promise<unknown>;
 }
 
 export const MAX_BODY_BYTES = 64 * 1024;
 
-/** No request of these APIs nests deeper than 3. */
-const MAX_BODY_DEPTH = 32;
+/**
+ * No request of these APIs nests deeper than 3, and writing back in an error what does would exhaust the stack. How many
+ * items there may be its route says: in 64 KiB there are few enough to parse.
+ */
+const BODY_LIMITS = {
+  maxDepth: 32,
+  maxMembers: 64,
+  maxItems: Number.POSITIVE_INFINITY,
+  maxValues: Number.POSITIVE_INFINITY,
+};
 
-export type RestHandler = (request: HttpRequest, response: HttpResponse) => Promise<void>;
+export type RestHandler = (call: Call, url: URL) => Promise<void>;
 
 export interface RestHandlerOptions {
   readonly routes: readonly Route[];
-  readonly authenticator: Authenticator;
-  /** The caller, where the credentials have been resolved before the request got here. */
-  readonly resolvedCaller: (request: HttpRequest) => Caller | undefined;
   readonly log: Logger;
 }
 
 /** Serves `routes`; every failure becomes an answer. */
-export function createRestHandler({
-  routes,
-  authenticator,
-  resolvedCaller,
-  log,
-}: RestHandlerOptions): RestHandler {
-  async function answer(request: HttpRequest): Promise<unknown> {
-    const url = parseUrl(request.url);
+export function createRestHandler({ routes, log }: RestHandlerOptions): RestHandler {
+  async function answer(call: Call, url: URL): Promise<unknown> {
+    const { request } = call;
     const matching = routes.filter(({ path }) => path.test(url.pathname));
     if (matching.length === 0) throw new HttpError(404, "There is nothing here");
     const method = request.method === "HEAD" ? "GET" : request.method;
@@ -56,22 +67,26 @@ export function createRestHandler({
       const allow = matching.map((candidate) => candidate.method).join(", ");
       throw new HttpError(405, `Use ${allow}`, { headers: { allow } });
     }
+    const admitted = route.permit === undefined ? NOBODY : await call.caller();
+    route.permit?.(admitted);
+    call.enter(admitted);
     return route.handle({
       request,
       query: url.searchParams,
       params: decodeParams(route.path.exec(url.pathname)?.groups ?? {}),
-      caller: async () =>
-        resolvedCaller(request) ??
-        (await authenticator.authenticate(credentialsOf(request, url.searchParams))).caller,
-      json: () => readJson(request),
+      caller: call.caller,
+      json: () => readJson(call, (bytes) => call.hold(bytes, admitted)),
     });
   }
 
-  return async (request, response) => {
+  return async (call, url) => {
+    const { request, response } = call;
     try {
-      sendJson(response, 200, await answer(request));
+      sendJson(response, 200, await answer(call, url));
     } catch (error) {
-      if (request.destroyed && !request.complete) return;
+      if (isGone(request)) return;
+      // Of what was refused unread. Some clients read the answer only once they have sent everything.
+      request.resume();
       const status = sendError(response, error);
       const rest = { method: request.method, status };
       if (status === 500) log.error({ rest, err: error }, "unexpected error");
@@ -82,23 +97,7 @@ export function createRestHandler({
   };
 }
 
-function credentialsOf({ headers }: HttpRequest, query: URLSearchParams): Credentials {
-  // Different keys, of which another program might read another one, become one that no key can equal.
-  const keys = new Set([headers["x-api-key"] ?? [], query.getAll("key")].flat());
-  return {
-    authorization: headers.authorization,
-    apiKey: keys.size === 0 ? undefined : [...keys].join(","),
-    source: { origin: headers.origin, referer: headers.referer, userAgent: headers["user-agent"] },
-  };
-}
-
-function parseUrl(target = "/"): URL {
-  // A path of several slashes would be read as a host.
-  if (!target.startsWith("/") || !URL.canParse(`http://tilegate${target}`)) {
-    throw new HttpError(400, "The request target is malformed");
-  }
-  return new URL(`http://tilegate${target}`);
-}
+const NOBODY: Caller = [];
 
 function decodeParams(groups: Record<string, string>): Record<string, string> {
   try {
@@ -110,24 +109,15 @@ function decodeParams(groups: Record<string, string>): Record<string, string> {
   }
 }
 
-async function readJson(request: HttpRequest): Promise<unknown> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  // Leaving the loop must not destroy the request: there would be no answer.
-  for await (const chunk of request.iterator({ destroyOnReturn: false })) {
-    size += chunk.length;
-    if (size > MAX_BODY_BYTES) break;
-    chunks.push(chunk);
-  }
-  if (size > MAX_BODY_BYTES) {
-    // Some clients read the answer only once they have sent everything.
-    request.resume();
-    throw new HttpError(413, `The body is larger than ${MAX_BODY_BYTES} bytes`);
-  }
-  if (size === 0) return undefined;
-  const value = parseJson(Buffer.concat(chunks));
-  if (isNestedDeeper(value, MAX_BODY_DEPTH)) throw new HttpError(400, "The body is nested too deeply");
-  return value;
+async function readJson({ request, body }: Call, hold: (bytes: number) => void): Promise<unknown> {
+  const announced = Number(request.headers["content-length"] ?? 0);
+  const bytes = announced > MAX_BODY_BYTES ? undefined : await body.whole(MAX_BODY_BYTES, hold);
+  if (bytes === undefined) throw new HttpError(413, `The body is larger than ${MAX_BODY_BYTES} bytes`);
+  if (bytes.length === 0) return undefined;
+  const problem = inspectJson(bytes, BODY_LIMITS);
+  if (problem?.kind === "depth") throw new HttpError(400, "The body is nested too deeply");
+  if (problem !== undefined) throw describeJson(problem);
+  return parseJson(bytes);
 }
 
 function parseJson(bytes: Buffer): unknown {
@@ -138,9 +128,3 @@ function parseJson(bytes: Buffer): unknown {
     throw new HttpError(400, "The body is not valid JSON in UTF-8");
   }
 }
-
-/** The parser takes any depth, but writing it back in an error would exhaust the stack and end the process. */
-const isNestedDeeper = (value: unknown, levels: number): boolean =>
-  typeof value === "object" &&
-  value !== null &&
-  (levels === 0 || Object.values(value).some((member) => isNestedDeeper(member, levels - 1)));

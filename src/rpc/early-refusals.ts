@@ -1,10 +1,4 @@
-import { base64Decode } from "@bufbuild/protobuf/wire";
-import type { ConnectRouter } from "@connectrpc/connect";
-import type {
-  UniversalHandler,
-  UniversalServerRequest,
-  UniversalServerResponse,
-} from "@connectrpc/connect/protocol";
+import type { UniversalHandler, UniversalServerResponse } from "@connectrpc/connect/protocol";
 
 /** How connect-es begins the message of an error in decoding. */
 const DECODING_FAILED = "parse binary: ";
@@ -14,31 +8,13 @@ const DECODING_FAILED = "parse binary: ";
  * binary as it is in JSON (400, not 500), and a wrong method is answered with those that are allowed. For gRPC, a
  * malformed message stays INTERNAL, as its specification has it.
  */
-export function correctEarlyRefusals({ handlers }: ConnectRouter): void {
-  for (const [index, handler] of handlers.entries()) {
-    const corrected = async (request: UniversalServerRequest) => {
-      if (!isQueryDecodable(request)) return malformed("the message is not valid base64");
-      const response = await handler(request);
-      if (response.status === 500) return correctDecodingFailure(response);
-      if (response.status !== 405) return response;
-      return { ...response, header: new Headers({ allow: handler.allowedMethods.join(", ") }) };
-    };
-    // Its properties are what the router finds it by.
-    const corrections: UniversalHandler = Object.assign(corrected, { ...handler });
-    handlers[index] = corrections;
-  }
-}
-
-function isQueryDecodable({ method, url }: UniversalServerRequest): boolean {
-  if (method !== "GET") return true;
-  const query = new URL(url).searchParams;
-  if (query.get("base64") !== "1") return true;
-  try {
-    base64Decode(query.get("message") ?? "");
-    return true;
-  } catch {
-    return false;
-  }
+export async function correctEarlyRefusal(
+  response: UniversalServerResponse,
+  { allowedMethods }: Pick<UniversalHandler, "allowedMethods">,
+): Promise<UniversalServerResponse> {
+  if (response.status === 500) return correctDecodingFailure(response);
+  if (response.status !== 405) return response;
+  return { ...response, header: new Headers({ allow: allowedMethods.join(", ") }) };
 }
 
 async function correctDecodingFailure(response: UniversalServerResponse): Promise<UniversalServerResponse> {

@@ -3,6 +3,7 @@ import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import { DomainError, type ErrorKind } from "../domain/errors.js";
+import { RequestGone } from "../front/body.js";
 import { ErrorInfoSchema, RetryInfoSchema } from "../gen/proto/google/rpc/error_details_pb.js";
 
 const CODES: Record<ErrorKind, Code> = {
@@ -14,6 +15,7 @@ const CODES: Record<ErrorKind, Code> = {
   failed_precondition: Code.FailedPrecondition,
   aborted: Code.Aborted,
   resource_exhausted: Code.ResourceExhausted,
+  overloaded: Code.ResourceExhausted,
   unavailable: Code.Unavailable,
 };
 
@@ -38,23 +40,30 @@ function toConnectError(error: DomainError): ConnectError {
 }
 
 /**
- * The one place where failures become RPC errors. What has no public message becomes "internal error", and is
- * logged whole, once: Connect itself would log it nowhere.
+ * The one place where failures become RPC errors. What has no public message becomes "internal error", and is logged whole,
+ * once: Connect itself would log it nowhere.
  */
+export function toPublicError(error: unknown, { log, rpc }: { log: Logger; rpc: string }): ConnectError {
+  if (error instanceof ConnectError) return error;
+  if (error instanceof RequestGone) return new ConnectError(error.message, Code.Canceled);
+  if (error instanceof DomainError) {
+    if (error.kind === "unavailable") log.warn({ rpc, err: error.cause }, error.message);
+    return toConnectError(error);
+  }
+  log.error({ rpc, err: error }, "unexpected error");
+  return new ConnectError("internal error", Code.Internal);
+}
+
 export function createErrorInterceptor(log: Logger): Interceptor {
   return (next) => async (request) => {
     try {
       return await next(request);
     } catch (error) {
-      if (error instanceof ConnectError) throw error;
-      const rpc = `${request.service.typeName}/${request.method.name}`;
-      if (error instanceof DomainError) {
-        if (error.kind === "unavailable") log.warn({ rpc, err: error.cause }, error.message);
-        throw toConnectError(error);
+      const isUnexpected = !(error instanceof ConnectError || error instanceof DomainError);
+      if (isUnexpected && request.signal.aborted) {
+        throw ConnectError.from(request.signal.reason, Code.Canceled);
       }
-      if (request.signal.aborted) throw ConnectError.from(request.signal.reason, Code.Canceled);
-      log.error({ rpc, err: error }, "unexpected error");
-      throw new ConnectError("internal error", Code.Internal);
+      throw toPublicError(error, { log, rpc: `${request.service.typeName}/${request.method.name}` });
     }
   };
 }

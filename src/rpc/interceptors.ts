@@ -1,36 +1,11 @@
 import { type Violation, violationsToProto } from "@bufbuild/protovalidate";
 import { Code, ConnectError, createContextKey, type Interceptor } from "@connectrpc/connect";
 import type { Logger } from "pino";
-import type { Authenticator } from "../domain/identity/authenticator.js";
 import type { Caller } from "../domain/identity/principal.js";
 import { requireStorableText, violationsOf } from "../schema/validate.js";
 
-/** Who makes the call. Set before any handler runs. */
+/** Who makes the call. Set when it is admitted, before any handler runs. */
 export const callerKey = createContextKey<Caller>([], { description: "caller" });
-
-/** The caller, where the credentials have been resolved before the call got here. */
-export const resolvedCallerKey = createContextKey<Caller | undefined>(undefined, {
-  description: "resolved caller",
-});
-
-/** Resolves the call's credentials; one that was sent and doesn't resolve fails the call. */
-export function createAuthenticationInterceptor(authenticator: Authenticator): Interceptor {
-  return (next) => async (request) => {
-    const resolved = request.contextValues.get(resolvedCallerKey);
-    if (resolved !== undefined) {
-      request.contextValues.set(callerKey, resolved);
-      return next(request);
-    }
-    const header = (name: string) => request.header.get(name) ?? undefined;
-    const { caller } = await authenticator.authenticate({
-      authorization: header("authorization"),
-      apiKey: header("x-api-key"),
-      source: { origin: header("origin"), referer: header("referer"), userAgent: header("user-agent") },
-    });
-    request.contextValues.set(callerKey, caller);
-    return next(request);
-  };
-}
 
 /** Applies the schema's rules to unary requests. */
 export const validationInterceptor: Interceptor = (next) => async (request) => {
@@ -44,7 +19,8 @@ export const validationInterceptor: Interceptor = (next) => async (request) => {
 
 const NAMED_IN_MESSAGE = 10;
 
-function invalidRequest(violations: Violation[]): ConnectError {
+/** Names each field that breaks a rule. */
+export function invalidRequest(violations: Violation[]): ConnectError {
   const named = violations.slice(0, NAMED_IN_MESSAGE).map((v) => v.toString());
   const rest = violations.length - named.length;
   const message = named.join("; ") + (rest > 0 ? `; and ${rest} more` : "");

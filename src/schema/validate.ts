@@ -8,11 +8,12 @@ import {
   type MessageShape,
 } from "@bufbuild/protobuf";
 import { isReflectMessage, type ReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
-import { createValidator, type Violation } from "@bufbuild/protovalidate";
+import { createValidator, type Validator, type Violation } from "@bufbuild/protovalidate";
 import { field as fieldRules } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { DomainError, invalid } from "../domain/errors.js";
 
 const validator = createValidator();
+const quickValidator = createValidator({ failFast: true });
 
 /**
  * More violations than a full batch can have are cut, since each travels in the error's details, and gRPC
@@ -20,13 +21,36 @@ const validator = createValidator();
  */
 const MAX_VIOLATIONS = 51;
 
+/** So many bad messages of a list are looked at: to find every violation in thousands would take a stranger's word for it. */
+const MAX_BAD_ITEMS = 10;
+
 /** What is wrong with a message by the rules of its schema, the rule on a whole list before those on its items. */
 export function violationsOf(schema: DescMessage, message: Message): Violation[] {
-  const result = validator.validate(schema, message);
-  if (result.kind === "valid") return [];
+  if (validate(quickValidator, schema, message).length === 0) return [];
+  const violations = validate(validator, schema, withFewBadItems(schema, message));
+  return violations.toSorted((a, b) => a.field.length - b.field.length).slice(0, MAX_VIOLATIONS);
+}
+
+function validate(by: Validator, schema: DescMessage, message: Message): Violation[] {
+  const result = by.validate(schema, message);
   // A rule that doesn't compile is a defect of the schema, not of the request.
   if (result.kind === "error") throw result.error;
-  return result.violations.toSorted((a, b) => a.field.length - b.field.length).slice(0, MAX_VIOLATIONS);
+  return result.kind === "valid" ? [] : result.violations;
+}
+
+/** The same message, but its lists of messages end with their tenth bad one. */
+function withFewBadItems(schema: DescMessage, message: Message): Message {
+  const shorter: Record<string, unknown> = {};
+  for (const field of schema.fields) {
+    if (field.fieldKind !== "list" || field.listKind !== "message") continue;
+    const items = Reflect.get(message, field.localName) as readonly Message[];
+    let bad = 0;
+    const last = items.findIndex(
+      (item) => validate(quickValidator, field.message, item).length > 0 && ++bad === MAX_BAD_ITEMS,
+    );
+    if (last !== -1) shorter[field.localName] = items.slice(0, last + 1);
+  }
+  return { ...message, ...shorter };
 }
 
 /**

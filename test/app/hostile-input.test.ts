@@ -67,7 +67,7 @@ const indices = (count: number) => Array.from({ length: count }, (_, i) => i);
 const ID_LISTS: Record<string, { ids: string[]; fields: string[]; locs: (string | number)[][] }> = {
   "no id": { ids: [], fields: ["dataset_ids"], locs: [["body", "dataset_ids"]] },
   "51 ids": { ids: Array(51).fill(ID), fields: ["dataset_ids"], locs: [["body", "dataset_ids"]] },
-  "10,000 ids": { ids: Array(10_000).fill(ID), fields: ["dataset_ids"], locs: [["body"]] },
+  "1,500 ids": { ids: Array(1_500).fill(ID), fields: ["dataset_ids"], locs: [["body", "dataset_ids"]] },
   "a malformed id": {
     ids: [ID, `{${ID}}`, ID.replaceAll("-", "")],
     fields: ["dataset_ids[1]", "dataset_ids[2]"],
@@ -80,12 +80,12 @@ const ID_LISTS: Record<string, { ids: string[]; fields: string[]; locs: (string 
   },
 };
 
-describe.each(Object.entries(ID_LISTS))("%s", (name, { ids, fields, locs }) => {
+describe.each(Object.entries(ID_LISTS))("%s", (_name, { ids, fields, locs }) => {
   test.each(PROTOCOLS)("is refused over %s, naming each bad field", async (protocol) => {
     const call = app.client(TileTokenService, {}, protocol).batchGetTileTokens({ datasetIds: ids });
     const error = await call.then(() => undefined, ConnectError.from);
     if (protocol === "connect-get" && ids.length > 1_000) {
-      // 400 KB of request line: refused as such.
+      // 60 KB of request line: refused as such.
       expect(error).toBeInstanceOf(ConnectError);
       return;
     }
@@ -95,13 +95,23 @@ describe.each(Object.entries(ID_LISTS))("%s", (name, { ids, fields, locs }) => {
 
   test("is refused over REST, naming each bad field", async () => {
     const answer = await send(app, REST, post(JSON.stringify({ dataset_ids: ids })));
-    if (name === "10,000 ids") return expectRefusal(answer, 413);
     expectRefusal(answer, 422);
     const { detail } = JSON.parse(answer.body) as {
       detail: { loc: unknown; msg: unknown; input: unknown }[];
     };
     expect(detail.map(({ loc }) => loc)).toEqual(locs);
   });
+});
+
+test("more ids than 64 KiB hold are refused for their size, whatever they are", async () => {
+  for (const protocol of PROTOCOLS.filter((each) => each !== "connect-get")) {
+    const call = app.client(TileTokenService, {}, protocol).batchGetTileTokens({
+      datasetIds: Array(10_000).fill(ID),
+    });
+    const error = await call.then(() => undefined, ConnectError.from);
+    expect([protocol, error?.code]).toEqual([protocol, Code.ResourceExhausted]);
+  }
+  expectRefusal(await send(app, REST, post(JSON.stringify({ dataset_ids: Array(10_000).fill(ID) }))), 413);
 });
 
 test("a gRPC client hears about all of 50 malformed ids within the 8 KiB that it takes of trailers", async () => {
@@ -153,7 +163,8 @@ describe("a hostile JSON body", () => {
     const large = (size: number) => JSON.stringify({ dataset_ids: ["x".repeat(size)] });
     expectRefusal(await send(app, REST, post(large(64 * 1024))), 413, "65536 bytes");
     expectRefusal(await send(app, REST, post(large(5_000_000))), 413);
-    expectRefusal(await send(app, BATCH, post(large(1024 * 1024))), 429, '"code":"resource_exhausted"');
+    expectRefusal(await send(app, BATCH, post(large(64 * 1024))), 429, '"code":"resource_exhausted"');
+    expectRefusal(await send(app, BATCH, post(large(5_000_000))), 429, '"code":"resource_exhausted"');
     const path = "/tilegate.v1.DatasetService/BatchUpsertDatasets";
     expectRefusal(await send(app, path, post(large(4 * 1024 * 1024), operator)), 429, "resource_exhausted");
   });
@@ -164,7 +175,8 @@ describe("a hostile JSON body", () => {
     expectRefusal(await send(app, BATCH, post(bomb, gzip)), 429, '"code":"resource_exhausted"');
     expectRefusal(await send(app, REST, post(bomb, gzip)), 400);
     expectRefusal(await send(app, BATCH, post("{}", gzip)), 400, "decompression failed");
-    expectRefusal(await send(app, BATCH, post(bomb.slice(0, 100), gzip)), 400, "decompression failed");
+    const cutOff = Uint8Array.from(gzipSync("{}").subarray(0, 15));
+    expectRefusal(await send(app, BATCH, post(cutOff, gzip)), 400, "decompression failed");
     expectRefusal(await send(app, BATCH, post(bytes(0), gzip)), 400, "decompression failed");
     expectRefusal(await send(app, BATCH, post("{}", { "content-encoding": "x" })), 501, "unimplemented");
     const answer = await postGrpc(app, BATCH, grpcFrame(bomb, { flags: 1 }), { "grpc-encoding": "gzip" });
@@ -177,7 +189,7 @@ describe("a hostile binary message", () => {
     ["garbage", bytes(0xff, 0xff, 0xff, 0x80)],
     ["truncated", bytes(0x0a, 36, 0x32)],
     ["invalid UTF-8", bytes(0x0a, 2, 0xff, 0xfe)],
-    ["nested groups", new Uint8Array(200_000).fill(0x1b, 0, 100_000).fill(0x1c, 100_000)],
+    ["nested groups", new Uint8Array(60_000).fill(0x1b, 0, 30_000).fill(0x1c, 30_000)],
   ];
 
   test.each(messages)("%s is refused", async (_name, message) => {
@@ -201,7 +213,7 @@ describe("a hostile binary message", () => {
   test.each<[string, Buffer, Record<string, string>, Code]>([
     ["longer than its body", grpcFrame(bytes(1, 2, 3), { length: 100 }), {}, Code.InvalidArgument],
     ["said to have 4 GiB", grpcFrame(bytes(1), { length: 0xffffffff }), {}, Code.ResourceExhausted],
-    ["above the limit", grpcFrame(new Uint8Array(2_000_000)), {}, Code.ResourceExhausted],
+    ["above the limit", grpcFrame(new Uint8Array(65_537)), {}, Code.ResourceExhausted],
     ["without a whole prefix", Buffer.from([0, 0]), {}, Code.InvalidArgument],
     ["missing", Buffer.alloc(0), {}, Code.Unimplemented],
     ["sent twice", Buffer.concat([empty, empty]), {}, Code.Unimplemented],
@@ -228,16 +240,8 @@ describe("a request for what is not there", () => {
   );
 
   test.each([
-    ...[
-      "/",
-      "/nothing",
-      "/api",
-      "/api/tiles",
-      "/api/tiles/tokens//",
-      "/api/api/tiles/tokens",
-      "/API/tiles/tokens",
-    ],
-    ...["/tiles/token", "/tiles/token/", "/tilegate.v1.TileTokenService", "/%2e%2e/etc/passwd", "/%00"],
+    ...["/", "/nothing", "/api", "/api/tiles", "/api/api/tiles/tokens", "/API/tiles/tokens"],
+    ...["/tiles/token", "/tiles/token/", "/tilegate.v1.TileTokenService", "/%00"],
   ])("%s is not found", async (path) => {
     expectRefusal(await send(app, path), 404, '"status":404');
     expectRefusal(await send(app, path, post("{}")), 404, '"status":404');
@@ -274,17 +278,17 @@ describe("a malformed request", () => {
     expectRefusal(await send(app, `${GET}?connect=v1&encoding=xml&message=x`), 415);
     expectRefusal(await send(app, GET), 415);
     expectRefusal(await send(app, BATCH, post("{}", { "connect-timeout-ms": "x" })), 400, "invalid_argument");
-    expectRefusal(await send(app, BATCH, post("{}", { "connect-timeout-ms": "31000" })), 400, "30000");
   });
 
   const head = (line: string, host = "Host: x\r\n") => `${line} HTTP/1.1\r\n${host}Connection: close\r\n\r\n`;
   const withHost = (host: string) => head(`GET ${connectGet("{}")}`, `Host: ${host}\r\n`);
   test.each([
-    ["//evil.example/api", head("GET //evil.example/api/tiles/tokens/"), 404],
-    ["//healthz", head("GET //healthz"), 404],
+    ["//evil.example/api", head("GET //evil.example/api/tiles/tokens/"), 400],
+    ["//healthz", head("GET //healthz"), 400],
     ["another server's URL", head("GET http://evil.example/healthz"), 400],
     ["an asterisk", head("OPTIONS *"), 400],
-    ["dot segments", head("GET /../../etc/passwd"), 404],
+    ["dot segments", head("GET /../../etc/passwd"), 400],
+    ["two hosts", head("GET /healthz", "Host: x\r\nHost: y\r\n"), 400],
     ["no Host", head("GET /healthz", ""), 400],
     ["an empty Host for an RPC", withHost(""), 400],
     ["a Host that does not parse for an RPC", withHost("[::1"), 400],

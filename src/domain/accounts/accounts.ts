@@ -1,7 +1,13 @@
 import { randomUUID } from "node:crypto";
 import type { Clock } from "../clock.js";
 import { DomainError, invalid, notFound } from "../errors.js";
-import { managedAccount, manages, requireManager } from "../identity/management.js";
+import {
+  managedAccount,
+  manages,
+  requireAdministrator,
+  requireOperator,
+  requirePrincipal,
+} from "../identity/management.js";
 import type { Caller } from "../identity/principal.js";
 import { generateSecret, hashSecret } from "../identity/secret.js";
 import type { Page, PageRequest } from "../page.js";
@@ -117,27 +123,4 @@ export function createAccounts({ accounts, serviceTokens, clock }: AccountsOptio
       return revoked;
     },
   };
-}
-
-function requirePrincipal(caller: Caller): void {
-  if (caller.length === 0) {
-    throw new DomainError("unauthenticated", "CREDENTIAL_REQUIRED", "a credential is required");
-  }
-}
-
-function requireOperator(caller: Caller): void {
-  requirePrincipal(caller);
-  if (!caller.some(({ type }) => type === "operator")) {
-    throw new DomainError("permission_denied", "NOT_THE_OPERATOR", "only the operator may do this");
-  }
-}
-
-/** A service token must not make another one: what a stolen one could do would outlive its revocation. */
-function requireAdministrator(caller: Caller) {
-  requirePrincipal(caller);
-  const people = caller.filter(({ type }) => type !== "service");
-  if (people.length === 0) {
-    throw new DomainError("permission_denied", "NOT_AN_ADMINISTRATOR", "service tokens may not do this");
-  }
-  return requireManager(people);
 }

@@ -8,7 +8,10 @@ import type { JwtVerifier } from "./jwt.js";
 import type { Caller, Principal } from "./principal.js";
 import { hashSecret, isWellFormedSecret } from "./secret.js";
 
-/** The credentials of one request, as sent. Absent means that the header was not there. */
+/**
+ * The credentials of one request, as sent. Absent means that the header was not there. Of a header that is there more than
+ * once no value is picked: what stands for it is none that could resolve.
+ */
 export interface Credentials {
   /** The Authorization header. */
   readonly authorization?: string | undefined;
@@ -61,7 +64,7 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
   const isOperatorToken = tokenMatcher(options.operatorToken);
 
   async function fromAuthorization(header: string): Promise<Resolved> {
-    const [scheme = "", token = "", ...rest] = header.trim().split(/ +/);
+    const [scheme = "", token = "", ...rest] = header.split(/ +/);
     if (token === "" || rest.length > 0) {
       throw refuse("CREDENTIAL_MALFORMED", "The Authorization header is malformed");
     }

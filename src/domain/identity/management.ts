@@ -7,6 +7,35 @@ export type ManagementScope =
   | { readonly all: true }
   | { readonly all: false; readonly accountIds: ReadonlySet<string> };
 
+/** @throws DomainError unauthenticated for an anonymous caller. */
+export function requirePrincipal(caller: Caller): void {
+  if (caller.length === 0) {
+    throw new DomainError("unauthenticated", "CREDENTIAL_REQUIRED", "a credential is required");
+  }
+}
+
+/** @throws DomainError unauthenticated or permission_denied. */
+export function requireOperator(caller: Caller): void {
+  requirePrincipal(caller);
+  if (!caller.some(({ type }) => type === "operator")) {
+    throw new DomainError("permission_denied", "NOT_THE_OPERATOR", "only the operator may do this");
+  }
+}
+
+/**
+ * Who may make credentials. A service token must not make another one: what a stolen one could do would outlive its
+ * revocation.
+ * @throws DomainError unauthenticated or permission_denied.
+ */
+export function requireAdministrator(caller: Caller): ManagementScope {
+  requirePrincipal(caller);
+  const people = caller.filter(({ type }) => type !== "service");
+  if (people.length === 0) {
+    throw new DomainError("permission_denied", "NOT_AN_ADMINISTRATOR", "service tokens may not do this");
+  }
+  return requireManager(people);
+}
+
 /**
  * Who may manage: the operator every account, service tokens and administrators their own.
  * @throws DomainError unauthenticated for an anonymous caller, permission_denied for any other.
@@ -19,9 +48,7 @@ export function requireManager(caller: Caller): ManagementScope {
     if (manages) accountIds.add(principal.accountId);
   }
   if (accountIds.size > 0) return { all: false, accountIds };
-  if (caller.length === 0) {
-    throw new DomainError("unauthenticated", "CREDENTIAL_REQUIRED", "a credential is required");
-  }
+  requirePrincipal(caller);
   throw new DomainError(
     "permission_denied",
     "NOT_A_MANAGER",

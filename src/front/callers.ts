@@ -1,17 +1,18 @@
 import type { Clock } from "../domain/clock.js";
 import type { Authenticator, Credentials } from "../domain/identity/authenticator.js";
 import type { Caller } from "../domain/identity/principal.js";
-import { createSecondMemo } from "./second-memo.js";
+import { createSecondMemo } from "../fast-path/second-memo.js";
+import { isAnonymous, keyOf } from "./credentials.js";
 
-/** Takes the same credentials for the same caller again, within a second and as long as nothing has changed. */
-export interface AuthenticationMemo {
+/** Resolves credentials, and takes the same ones for the same caller again, within a second and as long as nothing has changed. */
+export interface Callers {
   /** Undefined: these must be resolved. */
   peek(credentials: Credentials, now: Date): Caller | undefined;
   /** @throws what the authenticator throws. */
   resolve(credentials: Credentials): Promise<Caller>;
 }
 
-export interface AuthenticationMemoOptions {
+export interface CallersOptions {
   readonly authenticator: Authenticator;
   /** Grows with every change of an API key, service token or account that this process hears of. */
   readonly generation: () => number;
@@ -33,13 +34,13 @@ interface Remembered {
   note(at: Date): void;
 }
 
-export function createAuthenticationMemo(options: AuthenticationMemoOptions): AuthenticationMemo {
+export function createCallers(options: CallersOptions): Callers {
   const { authenticator, generation, clock } = options;
   const rememberedAt = createSecondMemo<string, Remembered>({ generation, maxEntries: MAX_CALLERS });
 
   return {
     peek(credentials, now) {
-      if (credentials.authorization === undefined && credentials.apiKey === undefined) return ANONYMOUS;
+      if (isAnonymous(credentials)) return ANONYMOUS;
       const known = rememberedAt(now).get(keyOf(credentials));
       if (known === undefined || known.until <= now.getTime()) return undefined;
       known.note(now);
@@ -60,7 +61,3 @@ export function createAuthenticationMemo(options: AuthenticationMemoOptions): Au
     },
   };
 }
-
-/** A line break can't be in a header. */
-const keyOf = ({ authorization, apiKey, source }: Credentials): string =>
-  `${authorization}\n${apiKey}\n${source.origin}\n${source.referer}\n${source.userAgent}`;

@@ -1,0 +1,100 @@
+import type { HttpRequest } from "../server/http-handler.js";
+
+/** A request's body, which is read when it is asked for and kept. */
+export interface Body {
+  /**
+   * Hands over the whole of it, or undefined if it is longer; then it may be asked again with a greater limit. Never calls
+   * back for a request that ends before its body does.
+   */
+  read(maxBytes: number, done: (whole: Buffer | undefined) => void): void;
+  /**
+   * Resolves to the same.
+   * @param hold hears of the bytes that are kept; what it throws ends the reading.
+   * @throws RequestGone when the request ends before its body does.
+   */
+  whole(maxBytes: number, hold: (bytes: number) => void): Promise<Buffer | undefined>;
+}
+
+/** The client went away, so that there is nobody to answer. */
+export class RequestGone extends Error {
+  override readonly name = "RequestGone";
+}
+
+/** Whether nobody waits for an answer any more. Over HTTP/2 a body that was cut off also ends, as if it were whole. */
+export function isGone(request: HttpRequest): boolean {
+  if ("stream" in request) return request.stream.aborted || request.stream.destroyed;
+  return request.destroyed && !request.complete;
+}
+
+export function createBody(request: HttpRequest): Body {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  let isWhole = false;
+
+  function contents(): Buffer {
+    const [only] = chunks;
+    return chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks);
+  }
+
+  /** @param heard is called after each chunk. @returns What ends the reading before its time. */
+  function read(
+    maxBytes: number,
+    done: (whole: Buffer | undefined) => void,
+    heard?: (chunk: Buffer) => void,
+  ): () => void {
+    function stop() {
+      request.off("data", take);
+      request.off("end", end);
+      if (!isWhole) request.pause();
+    }
+    function take(chunk: Buffer) {
+      chunks.push(chunk);
+      size += chunk.length;
+      if (size <= maxBytes) return heard?.(chunk);
+      stop();
+      done(undefined);
+    }
+    function end() {
+      if (isGone(request)) return;
+      isWhole = true;
+      stop();
+      done(contents());
+    }
+    if (size > maxBytes) done(undefined);
+    else if (isWhole) done(contents());
+    else {
+      request.on("data", take);
+      request.once("end", end);
+      // Once paused it would stay so.
+      request.resume();
+    }
+    return stop;
+  }
+
+  return {
+    read,
+    whole: (maxBytes, hold) =>
+      new Promise((resolve, reject) => {
+        const gone = () => reject(new RequestGone("the request ended before its body"));
+        if (isGone(request)) return gone();
+        hold(size);
+        request.once("close", gone);
+        const stop = read(
+          maxBytes,
+          (whole) => {
+            request.off("close", gone);
+            resolve(whole);
+          },
+          (chunk) => {
+            try {
+              hold(chunk.length);
+            } catch (error) {
+              stop();
+              request.off("close", gone);
+              reject(error);
+            }
+          },
+        );
+      }),
+  };
+}

@@ -1,0 +1,170 @@
+/** What is known of a value's place before it is parsed. */
+export interface JsonShape {
+  /** Of an array here: more items are not looked at. Absent: as many as the limits say. */
+  readonly maxItems?: number | undefined;
+  /** What stands under this name in an object here, or in each object of an array. Undefined: nothing known. */
+  member(name: string): JsonShape | undefined;
+}
+
+export interface JsonLimits {
+  /** Values of any kind and at any depth. */
+  readonly maxValues: number;
+  /** Arrays and objects within each other. */
+  readonly maxDepth: number;
+  /** Of an array whose shape says nothing. */
+  readonly maxItems: number;
+  /** Of an object. */
+  readonly maxMembers: number;
+}
+
+/** Why a text is not worth parsing, or not fit for it. */
+export interface JsonProblem {
+  readonly kind: "items" | "members" | "values" | "depth" | "duplicate";
+  /** Names and indices from the top to where it is. */
+  readonly path: readonly (string | number)[];
+  /** With "items": how many there may be. */
+  readonly max?: number;
+}
+
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const OPEN_ARRAY = 0x5b;
+const BACKSLASH = 0x5c;
+const CLOSE_ARRAY = 0x5d;
+const OPEN_OBJECT = 0x7b;
+const CLOSE_OBJECT = 0x7d;
+const SPACE = 0x20;
+
+/** Thrown through the recursion, and caught where it began. */
+class Found {
+  constructor(readonly problem: JsonProblem | undefined) {}
+}
+
+/**
+ * Looks through JSON in UTF-8 for what makes parsing it dear or its meaning doubtful: two members of one name, of which
+ * programs read either. One pass that builds nothing but an object's names, and stops at the first problem. Whether it is
+ * JSON at all is the parser's affair: of what is not, something may be reported or nothing.
+ */
+export function inspectJson(text: Buffer, limits: JsonLimits, shape?: JsonShape): JsonProblem | undefined {
+  const path: (string | number)[] = [];
+  let offset = 0;
+  let values = 0;
+
+  function fail(kind: JsonProblem["kind"], max?: number): never {
+    throw new Found({ kind, path: [...path], ...(max !== undefined && { max }) });
+  }
+
+  /** The next byte that is no blank; NaN at the end. */
+  function peek(): number {
+    let byte = text[offset];
+    while (byte !== undefined && byte <= SPACE) byte = text[++offset];
+    return byte ?? Number.NaN;
+  }
+
+  /** Past the string that begins here. @returns Where its text begins; it ends before the last byte that was read. */
+  function skipString(): number {
+    const start = offset + 1;
+    offset = start;
+    for (;;) {
+      const byte = text[offset];
+      if (byte === undefined) throw new Found(undefined);
+      offset += byte === BACKSLASH ? 2 : 1;
+      if (byte === QUOTE) return start;
+    }
+  }
+
+  function skipScalar(): void {
+    const start = offset;
+    for (;;) {
+      const byte = text[offset];
+      if (byte === undefined || byte <= SPACE) break;
+      if (byte === COMMA || byte === CLOSE_ARRAY || byte === CLOSE_OBJECT || byte === COLON) break;
+      offset += 1;
+    }
+    if (offset === start) throw new Found(undefined);
+  }
+
+  function value(known: JsonShape | undefined, depth: number): void {
+    values += 1;
+    if (values > limits.maxValues) fail("values");
+    const byte = peek();
+    if (byte === OPEN_ARRAY || byte === OPEN_OBJECT) {
+      if (depth >= limits.maxDepth) fail("depth");
+      offset += 1;
+      if (byte === OPEN_ARRAY) array(known, depth + 1);
+      else object(known, depth + 1);
+    } else if (byte === QUOTE) {
+      skipString();
+    } else {
+      skipScalar();
+    }
+  }
+
+  function array(known: JsonShape | undefined, depth: number): void {
+    const max = known?.maxItems ?? limits.maxItems;
+    if (peek() === CLOSE_ARRAY) {
+      offset += 1;
+      return;
+    }
+    for (let index = 0; ; index += 1) {
+      if (index === max) fail("items", max);
+      path.push(index);
+      value(known, depth);
+      path.pop();
+      if (!more(CLOSE_ARRAY)) return;
+    }
+  }
+
+  function object(known: JsonShape | undefined, depth: number): void {
+    const names = new Set<string>();
+    if (peek() === CLOSE_OBJECT) {
+      offset += 1;
+      return;
+    }
+    do {
+      if (peek() !== QUOTE) throw new Found(undefined);
+      const start = skipString();
+      const name = nameOf(text.subarray(start, offset - 1));
+      if (peek() !== COLON) throw new Found(undefined);
+      offset += 1;
+      path.push(name);
+      if (names.has(name)) fail("duplicate");
+      if (names.size === limits.maxMembers) {
+        path.pop();
+        fail("members");
+      }
+      names.add(name);
+      value(known?.member(name), depth);
+      path.pop();
+    } while (more(CLOSE_OBJECT));
+  }
+
+  /** Whether another item follows. */
+  function more(end: number): boolean {
+    const byte = peek();
+    offset += 1;
+    if (byte === COMMA) return true;
+    if (byte === end) return false;
+    throw new Found(undefined);
+  }
+
+  try {
+    value(shape, 0);
+    return undefined;
+  } catch (thrown) {
+    if (thrown instanceof Found) return thrown.problem;
+    throw thrown;
+  }
+}
+
+/** Names are compared as programs read them: `"\u0065xp"` is `exp`. */
+function nameOf(raw: Buffer): string {
+  const text = raw.toString();
+  if (!text.includes("\\")) return text;
+  try {
+    return String(JSON.parse(`"${text}"`));
+  } catch {
+    throw new Found(undefined);
+  }
+}

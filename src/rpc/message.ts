@@ -1,0 +1,94 @@
+import { base64Decode } from "@bufbuild/protobuf/wire";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { UniversalServerRequest } from "@connectrpc/connect/protocol";
+import { invalid } from "../domain/errors.js";
+import { type Encoding, isEncoding } from "../front/inflate.js";
+import type { Form } from "../schema/inspect.js";
+
+/** What a unary request's body is: the message itself, or the message in an envelope of flags and length. */
+export interface Framing {
+  readonly form: Form;
+  /** How the message is compressed, if it is. */
+  readonly encoding: Encoding | undefined;
+  readonly isEnveloped: boolean;
+}
+
+/** Flags and length before a message of gRPC and gRPC-Web. */
+export const ENVELOPE_BYTES = 5;
+
+const COMPRESSED = 1;
+
+/** How the request says that its body is framed. What isn't spoken is told by nothing here: the protocol's handler does. */
+export function framingOf(header: Headers): Framing {
+  const contentType = header.get("content-type") ?? "";
+  const isEnveloped = contentType.startsWith("application/grpc");
+  const encoding = header.get(isEnveloped ? "grpc-encoding" : "content-encoding") ?? "";
+  return {
+    form: contentType.includes("json") ? "json" : "binary",
+    encoding: isEncoding(encoding) ? encoding : undefined,
+    isEnveloped,
+  };
+}
+
+/** One message as it was sent. */
+export interface Sent {
+  readonly bytes: Buffer;
+  /** Undefined: not compressed. */
+  readonly encoding: Encoding | undefined;
+}
+
+/**
+ * The only message in a body; undefined for what the protocol's handler refuses without decoding anything.
+ * @throws ConnectError for a second message.
+ */
+export function unwrap(body: Buffer, { encoding, isEnveloped }: Framing): Sent | undefined {
+  if (!isEnveloped) return { bytes: body, encoding };
+  if (body.length < ENVELOPE_BYTES) return undefined;
+  const end = ENVELOPE_BYTES + body.readUInt32BE(1);
+  if (body.length > end) {
+    throw new ConnectError(
+      "protocol error: received extra input message for unary method",
+      Code.Unimplemented,
+    );
+  }
+  const isCompressed = ((body[0] ?? 0) & COMPRESSED) !== 0;
+  if (body.length < end || (isCompressed && encoding === undefined)) return undefined;
+  return { bytes: body.subarray(ENVELOPE_BYTES), encoding: isCompressed ? encoding : undefined };
+}
+
+/** The message in an envelope, not compressed. */
+export function wrap(message: Buffer): Buffer {
+  const prefix = Buffer.alloc(ENVELOPE_BYTES);
+  prefix.writeUInt32BE(message.length, 1);
+  return Buffer.concat([prefix, message]);
+}
+
+/** What a Connect GET asks, as a POST would. */
+export interface Posted {
+  readonly header: Headers;
+  /** @throws DomainError invalid_argument for what isn't base64. */
+  message(): Buffer;
+}
+
+/** Undefined for a Connect GET whose parameters the protocol's handler refuses by itself. */
+export function asPost({ url, header: sent }: UniversalServerRequest): Posted | undefined {
+  const query = new URL(url).searchParams;
+  const form = query.get("encoding");
+  const compression = query.get("compression") ?? "identity";
+  if ((form !== "json" && form !== "proto") || !(compression === "identity" || isEncoding(compression))) {
+    return undefined;
+  }
+  const header = new Headers(sent);
+  header.set("content-type", `application/${form}`);
+  header.set("content-encoding", compression);
+  const text = query.get("message") ?? "";
+  return { header, message: () => (query.get("base64") === "1" ? decodeBase64(text) : Buffer.from(text)) };
+}
+
+function decodeBase64(text: string): Buffer {
+  try {
+    return Buffer.from(base64Decode(text));
+  } catch {
+    throw invalid("message", "is not valid base64");
+  }
+}

@@ -1,0 +1,168 @@
+import { type DescField, type DescMessage, getOption } from "@bufbuild/protobuf";
+import type { Path } from "@bufbuild/protobuf/reflect";
+import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
+import { Violation } from "@bufbuild/protovalidate";
+import { field as fieldRules } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
+import { type DomainError, invalid } from "../domain/errors.js";
+import { inspectJson, type JsonProblem, type JsonShape } from "../json/inspect.js";
+
+/** How a message is written. */
+export type Form = "json" | "binary";
+
+/** No message of ours nests deeper than 4, or has a third of so many fields. */
+const MAX_DEPTH = 32;
+const MAX_MEMBERS = 64;
+
+/** Enough for every list whose length no rule says: field masks. */
+const MAX_UNRULED_ITEMS = 1_000;
+
+/**
+ * Counts what a message holds before anything is built from it: two bytes make an item, and decoding and checking one costs
+ * microseconds. Looks as far as the first list that is longer than the schema allows, which is the answer then.
+ *
+ * @param maxValues Fields and items of all kinds together.
+ * @returns What is wrong; undefined also for what is malformed, which its decoder tells better.
+ */
+export function inspectMessage(
+  schema: DescMessage,
+  form: Form,
+  message: Buffer,
+  maxValues: number,
+): Violation | DomainError | undefined {
+  if (form === "binary") return inspectBinary(schema, message, maxValues);
+  const problem = inspectJson(
+    message,
+    { maxValues, maxDepth: MAX_DEPTH, maxItems: MAX_UNRULED_ITEMS, maxMembers: MAX_MEMBERS },
+    shapeOf(schema),
+  );
+  return problem && describe(problem, schema);
+}
+
+const WORDS: Record<Exclude<JsonProblem["kind"], "items">, string> = {
+  members: "has too many members",
+  values: "is more than such a request may hold",
+  depth: "is nested too deeply",
+  duplicate: "is there twice",
+};
+
+/** What a JSON body's problem is, in words. */
+export function describeJson({ kind, path, max }: JsonProblem): DomainError {
+  const words = kind === "items" ? `has more than ${max} items` : WORDS[kind];
+  return invalid(pathText(path) || "body", words);
+}
+
+function describe(problem: JsonProblem, schema: DescMessage): Violation | DomainError {
+  const path = problem.kind === "items" && fieldPath(problem.path, schema);
+  return path && problem.max !== undefined ? tooMany(path, problem.max) : describeJson(problem);
+}
+
+/** In protovalidate's words for the same. */
+const tooMany = (path: Path, max: number): Violation =>
+  new Violation(`must contain no more than ${max} item(s)`, "repeated.max_items", path, [], false);
+
+const pathText = (path: readonly (string | number)[]): string =>
+  path.reduce<string>(
+    (text, part) => (typeof part === "number" ? `${text}[${part}]` : text === "" ? part : `${text}.${part}`),
+    "",
+  );
+
+function fieldPath(path: readonly (string | number)[], schema: DescMessage): Path | undefined {
+  const found: Path = [];
+  let message: DescMessage | undefined = schema;
+  for (const part of path) {
+    if (typeof part === "number") {
+      found.push({ kind: "list_sub", index: part });
+      continue;
+    }
+    const field: DescField | undefined = message && fieldOf(message, part);
+    if (field === undefined) return undefined;
+    found.push(field);
+    message = field.message;
+  }
+  return found;
+}
+
+const fieldOf = (schema: DescMessage, name: string): DescField | undefined =>
+  schema.fields.find((field) => field.jsonName === name || field.name === name);
+
+const shapes = new WeakMap<DescMessage, JsonShape>();
+
+function shapeOf(schema: DescMessage): JsonShape {
+  let shape = shapes.get(schema);
+  if (shape === undefined) {
+    const members = new Map<string, JsonShape>();
+    shape = { member: (name) => members.get(name) };
+    shapes.set(schema, shape);
+    for (const field of schema.fields) {
+      const known = fieldShape(field);
+      if (known === undefined) continue;
+      members.set(field.name, known);
+      members.set(field.jsonName, known);
+    }
+  }
+  return shape;
+}
+
+function fieldShape(field: DescField): JsonShape | undefined {
+  const inner = field.message && shapeOf(field.message);
+  if (field.fieldKind !== "list") return inner;
+  return { maxItems: maxItemsOf(field), member: (name) => inner?.member(name) };
+}
+
+const limits = new WeakMap<DescField, number>();
+
+function maxItemsOf(field: DescField): number {
+  let max = limits.get(field);
+  if (max === undefined) {
+    const { type } = getOption(field, fieldRules);
+    max = (type.case === "repeated" && Number(type.value.maxItems)) || MAX_UNRULED_ITEMS;
+    limits.set(field, max);
+  }
+  return max;
+}
+
+function inspectBinary(
+  schema: DescMessage,
+  message: Buffer,
+  maxValues: number,
+): Violation | DomainError | undefined {
+  const reader = new BinaryReader(message);
+  const path: Path = [];
+  let values = 0;
+
+  function inspect(desc: DescMessage, end: number): Violation | DomainError | undefined {
+    const counts = new Map<number, number>();
+    while (reader.pos < end) {
+      const [number, wireType] = reader.tag();
+      values += 1;
+      if (values > maxValues) return invalid("body", WORDS.values);
+      const field = desc.fields.find((candidate) => candidate.number === number);
+      const count = (counts.get(number) ?? 0) + 1;
+      counts.set(number, count);
+      if (field?.fieldKind === "list" && count > maxItemsOf(field)) {
+        return tooMany([...path, field], maxItemsOf(field));
+      }
+      if (wireType !== WireType.LengthDelimited) {
+        reader.skip(wireType, number);
+        continue;
+      }
+      const length = reader.uint32();
+      const next = reader.pos + length;
+      if (field?.message && next <= end) {
+        path.push(field);
+        if (field.fieldKind === "list") path.push({ kind: "list_sub", index: count - 1 });
+        const found = inspect(field.message, next);
+        if (found !== undefined) return found;
+        path.length -= field.fieldKind === "list" ? 2 : 1;
+      }
+      reader.pos = next;
+    }
+    return undefined;
+  }
+
+  try {
+    return inspect(schema, message.length);
+  } catch {
+    return undefined;
+  }
+}
