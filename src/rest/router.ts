@@ -4,7 +4,7 @@ import type { Caller } from "../domain/identity/principal.js";
 import { isGone } from "../front/body.js";
 import type { Call } from "../front/call.js";
 import { inspectJson } from "../json/inspect.js";
-import { describeJson } from "../schema/inspect.js";
+import { describeJson, repeatedMember } from "../schema/inspect.js";
 import type { HttpRequest } from "../server/http-handler.js";
 import { HttpError, sendError, sendJson } from "./problem.js";
 
@@ -117,7 +117,10 @@ async function readJson({ request, body }: Call, hold: (bytes: number) => void):
   const problem = inspectJson(bytes, BODY_LIMITS);
   if (problem?.kind === "depth") throw new HttpError(400, "The body is nested too deeply");
   if (problem !== undefined) throw describeJson(problem);
-  return parseJson(bytes);
+  const value = parseJson(bytes);
+  const repeated = repeatedMember(bytes.toString());
+  if (repeated !== undefined) throw repeated;
+  return value;
 }
 
 function parseJson(bytes: Buffer): unknown {

@@ -4,6 +4,7 @@ import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { Violation } from "@bufbuild/protovalidate";
 import { field as fieldRules } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { type DomainError, invalid } from "../domain/errors.js";
+import { findDuplicateMember } from "../json/duplicate-members.js";
 import { inspectJson, type JsonProblem, type JsonShape } from "../json/inspect.js";
 
 /** How a message is written. */
@@ -30,19 +31,26 @@ export function inspectMessage(
   maxValues: number,
 ): Violation | DomainError | undefined {
   if (form === "binary") return inspectBinary(schema, message, maxValues);
-  const problem = inspectJson(
-    message,
-    { maxValues, maxDepth: MAX_DEPTH, maxItems: MAX_UNRULED_ITEMS, maxMembers: MAX_MEMBERS },
-    shapeOf(schema),
-  );
-  return problem && describe(problem, schema);
+  const limits = { maxValues, maxDepth: MAX_DEPTH, maxItems: MAX_UNRULED_ITEMS, maxMembers: MAX_MEMBERS };
+  const problem = inspectJson(message, limits, shapeOf(schema));
+  return problem ? describe(problem, schema) : repeatedMember(message.toString());
+}
+
+/** Of two members of one name programs read either: a proxy before us perhaps the other one. */
+export function repeatedMember(json: string): DomainError | undefined {
+  try {
+    const name = findDuplicateMember(json);
+    return name === undefined ? undefined : invalid(pathText([name]), "is there twice");
+  } catch {
+    // It is no JSON, which its parser tells better.
+    return undefined;
+  }
 }
 
 const WORDS: Record<Exclude<JsonProblem["kind"], "items">, string> = {
   members: "has too many members",
   values: "is more than such a request may hold",
   depth: "is nested too deeply",
-  duplicate: "is there twice",
 };
 
 /** What a JSON body's problem is, in words. */
@@ -60,11 +68,16 @@ function describe(problem: JsonProblem, schema: DescMessage): Violation | Domain
 const tooMany = (path: Path, max: number): Violation =>
   new Violation(`must contain no more than ${max} item(s)`, "repeated.max_items", path, [], false);
 
+/** Names are the sender's, of any length: an error echoes so much of them. */
+const MAX_NAME_LENGTH = 100;
+
 const pathText = (path: readonly (string | number)[]): string =>
-  path.reduce<string>(
-    (text, part) => (typeof part === "number" ? `${text}[${part}]` : text === "" ? part : `${text}.${part}`),
-    "",
-  );
+  path
+    .reduce<string>(
+      (text, part) => (typeof part === "number" ? `${text}[${part}]` : text === "" ? part : `${text}.${part}`),
+      "",
+    )
+    .slice(0, MAX_NAME_LENGTH);
 
 function fieldPath(path: readonly (string | number)[], schema: DescMessage): Path | undefined {
   const found: Path = [];

@@ -18,6 +18,8 @@ export async function connectRaw(port: number) {
   await once(socket, "connect");
   return {
     socket,
+    /** What was received until now. */
+    received: received as readonly Buffer[],
     /** All that was received, once the server has ended the connection. */
     ended,
     /** Resolves once the given text has been received. */
