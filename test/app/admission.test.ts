@@ -178,13 +178,19 @@ test("a body that takes its time does not outlive the revocation of its credenti
     accountId: account.id,
     visibility: "private",
   });
-  for (const path of [BATCH, "/api/tiles/tokens/"]) {
+  // On the fast path and on the plain one.
+  for (const [path, type] of [
+    [BATCH, "application/json"],
+    [BATCH, "application/json; charset=utf-8"],
+    ["/api/tiles/tokens/", "application/json"],
+    ["/api/tiles/tokens/?plain", "application/json"],
+  ]) {
     const { key, token } = await apiKeys.create(OPERATOR, { datasetIds: [dataset.id] }, account.id);
     const body = JSON.stringify({ dataset_ids: [dataset.id] });
     const raw = await connectRaw(Number(new URL(app.url).port));
     raw.socket.write(
       `POST ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Api-Key: ${token}\r\n` +
-        `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body.slice(0, -1)}`,
+        `Content-Type: ${type}\r\nContent-Length: ${body.length}\r\n\r\n${body.slice(0, -1)}`,
     );
     // The key was resolved and good when this arrived, which another request on a later connection proves.
     expect((await send(app, "/healthz")).status).toBe(200);
