@@ -62,8 +62,14 @@ export interface App {
 
 const services: DescService[] = [TileTokenService, ApiKeyService, DatasetService, AccountService];
 
-/** Calls that wait for something, at a time: each has some 20 kB of its own. Those who show a credential have a quarter. */
-const PLACES = { total: 1_000, forStrangers: 750 };
+/**
+ * Of the calls that may be open, so many may wait for something besides their client: for a body, a look-up, the database.
+ * A quarter of them is kept for those who show a credential.
+ */
+const placesOf = (maxCalls: number) => ({
+  total: Math.ceil(maxCalls / 2),
+  forStrangers: Math.floor((maxCalls / 2) * 0.75),
+});
 
 /** For bodies, as received and inflated: 11 of the largest at a time, and for strangers 256 of theirs. */
 const BODY_BYTES = { total: 48 * 1024 * 1024, forStrangers: 16 * 1024 * 1024 };
@@ -140,7 +146,7 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
   const begin = createCalls({
     callers: createCallers({ authenticator, generation, clock }),
     generation,
-    places: createReserve(PLACES),
+    places: createReserve(placesOf(config.server.maxCalls)),
     bytes: createReserve(BODY_BYTES),
     clock,
   });

@@ -37,6 +37,9 @@ export interface ServerConfig {
   readonly corsOrigins: "*" | readonly string[];
   /** Whose forwarding headers count. */
   readonly trustedProxies: BlockList;
+  /** Of each process, at a time. */
+  readonly maxConnections: number;
+  readonly maxCalls: number;
 }
 
 export type DatabaseConfig =
@@ -194,6 +197,8 @@ function toConfig(values: Variables): Config {
       ...(values.TLS_CERT && values.TLS_KEY && { tls: { cert: values.TLS_CERT, key: values.TLS_KEY } }),
       corsOrigins: values.CORS_ORIGINS,
       trustedProxies: values.TRUSTED_PROXIES,
+      maxConnections: values.MAX_CONNECTIONS,
+      maxCalls: values.MAX_CALLS,
     },
     database: embedded ? { kind: "embedded", dataDir } : { kind: "postgres", url },
     ...(values.REDIS_URL !== undefined && { redis: { url: values.REDIS_URL } }),

@@ -67,15 +67,13 @@ export function createRestHandler({ routes, log }: RestHandlerOptions): RestHand
       const allow = matching.map((candidate) => candidate.method).join(", ");
       throw new HttpError(405, `Use ${allow}`, { headers: { allow } });
     }
-    const admitted = route.permit === undefined ? NOBODY : await call.caller();
-    route.permit?.(admitted);
-    call.enter(admitted);
+    const caller = await admit(route, call);
     return route.handle({
       request,
       query: url.searchParams,
       params: decodeParams(route.path.exec(url.pathname)?.groups ?? {}),
       caller: call.caller,
-      json: () => readJson(call, (bytes) => call.hold(bytes, admitted)),
+      json: () => readJson(call, (bytes) => call.hold(bytes, caller)),
     });
   }
 
@@ -97,7 +95,14 @@ export function createRestHandler({ routes, log }: RestHandlerOptions): RestHand
   };
 }
 
-const NOBODY: Caller = [];
+/** Probes must hear an answer when all places are taken, too. */
+async function admit({ permit }: Route, call: Call): Promise<Caller> {
+  if (permit === undefined) return [];
+  const caller = await call.caller();
+  permit(caller);
+  call.enter(caller);
+  return caller;
+}
 
 function decodeParams(groups: Record<string, string>): Record<string, string> {
   try {

@@ -74,7 +74,8 @@ const MAX_NAME_LENGTH = 100;
 const pathText = (path: readonly (string | number)[]): string =>
   path
     .reduce<string>(
-      (text, part) => (typeof part === "number" ? `${text}[${part}]` : text === "" ? part : `${text}.${part}`),
+      (text, part) =>
+        typeof part === "number" ? `${text}[${part}]` : text === "" ? part : `${text}.${part}`,
       "",
     )
     .slice(0, MAX_NAME_LENGTH);
