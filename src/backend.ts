@@ -75,13 +75,24 @@ export async function openBackend(options: BackendOptions): Promise<Backend> {
   }
 }
 
-function createUseCases({ config, clock }: BackendOptions, secrets: Secrets, stores: Stores): UseCases {
+function createUseCases({ config, clock, log }: BackendOptions, secrets: Secrets, stores: Stores): UseCases {
   const { accounts, serviceTokens, datasets, apiKeys, rateLimiter, lastUsed } = stores;
   const vault = createVault(secrets.encryptionKeys);
   return {
     accounts: createAccounts({ accounts, serviceTokens, clock }),
     datasets: createDatasets({ store: datasets, accounts, tenancy: config.tokens.tenancy, clock }),
-    apiKeys: createApiKeys({ store: apiKeys, vault, accounts, datasets, clock }),
+    apiKeys: createApiKeys({
+      store: apiKeys,
+      vault,
+      accounts,
+      datasets,
+      clock,
+      onUnreadable: (errors) =>
+        log.warn(
+          { tokens: errors.map(({ message }) => message) },
+          "API keys have tokens that can't be decrypted: rotate or delete them, or restore their encryption key",
+        ),
+    }),
     apiKeyVerification: createApiKeyVerification({
       store: apiKeys,
       vault,

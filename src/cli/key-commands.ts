@@ -56,7 +56,9 @@ export function addKeyCommands(program: Command, env: NodeJS.ProcessEnv): void {
         print(page.items.map(toRow), options.json);
         const shown = `${page.items.length} of ${page.totalCount} keys`;
         const more = page.next === undefined ? "" : `; the next page: --cursor ${encodeCursor(page.next)}`;
-        process.stderr.write(`${shown}${more}\n`);
+        const unreadable = page.items.filter(({ token }) => token === undefined).length;
+        const trouble = unreadable > 0 ? `; ${unreadable} can't be decrypted: rotate or delete them` : "";
+        process.stderr.write(`${shown}${trouble}${more}\n`);
       }),
     );
 
@@ -173,7 +175,7 @@ function why({ refusal, expireTime, retryAfterSeconds }: RefusedApiKey): string 
 const toRow = ({ key, token }: RevealedApiKey) => ({
   id: key.id,
   name: key.name,
-  token,
+  token: token ?? null,
   origins: key.origins.join(" "),
   enabled: key.enabled,
   expires: key.expireTime?.toISOString(),

@@ -1,5 +1,5 @@
-/** What a command prints: a table for people, or JSON for programs. */
-export type Row = Readonly<Record<string, string | number | boolean | undefined>>;
+/** What a command prints: a table for people, or JSON for programs. Undefined: there is none. Null: it can't be read. */
+export type Row = Readonly<Record<string, string | number | boolean | undefined | null>>;
 
 /** One line a row under a line of names, columns aligned. */
 export function formatTable(rows: readonly Row[]): string {
@@ -21,7 +21,10 @@ export function formatTable(rows: readonly Row[]): string {
     .join("\n");
 }
 
-const cell = (value: Row[string]): string => (value === undefined || value === "" ? "-" : String(value));
+function cell(value: Row[string]): string {
+  if (value === null) return "(unreadable)";
+  return value === undefined || value === "" ? "-" : String(value);
+}
 
 export function print(rows: Row | readonly Row[], json: boolean): void {
   const text = json ? JSON.stringify(rows, undefined, 2) : formatTable(Array.isArray(rows) ? rows : [rows]);

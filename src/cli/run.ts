@@ -1,7 +1,6 @@
 import { readFileSync } from "node:fs";
 import { ConfigError } from "../config.js";
 import { DomainError } from "../domain/errors.js";
-import { VaultError } from "../domain/keys/vault.js";
 import { DirectoryInUseError } from "../stores/directory-lock.js";
 import { MigrationError } from "../stores/migrations.js";
 import { addHealthcheckCommand } from "./healthcheck.js";
@@ -53,7 +52,7 @@ async function runProgram(args: readonly string[], env: NodeJS.ProcessEnv): Prom
 /** Expected failures in one line or a few; the rest, being a defect, with its stack. */
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const expected = [ConfigError, DomainError, DirectoryInUseError, MigrationError, VaultError].some(
+  const expected = [ConfigError, DomainError, DirectoryInUseError, MigrationError].some(
     (type) => error instanceof type,
   );
   if (expected || "syscall" in error) return error.message;

@@ -7,7 +7,7 @@ import { DEMO_ACCOUNT, DEMO_DATASETS, DEMO_PRIVATE_DATASET_ID } from "./catalog.
 /** What a new user needs to try the service out. */
 export interface DemoCredentials {
   readonly serviceToken: string;
-  /** Undefined once the demo's key is deleted or renamed. */
+  /** Undefined once the demo's key is deleted or renamed, or when its token can't be decrypted. */
   readonly apiKey: string | undefined;
 }
 

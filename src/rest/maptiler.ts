@@ -109,7 +109,8 @@ function invalidBody(error: z.ZodError): DomainError {
 
 const toJson = ({ key, token }: RevealedApiKey) => ({
   id: key.id,
-  token,
+  // MapTiler has no field for a token that can't be decrypted. An empty one would look like a key that works.
+  token: token ?? null,
   name: key.name,
   description: key.description || null,
   user_agent: key.userAgent || null,

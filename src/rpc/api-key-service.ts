@@ -127,6 +127,7 @@ function toWire({ key, token, etag }: RevealedApiKey): MessageInitShape<typeof A
     id: key.id,
     accountId: key.accountId,
     token,
+    tokenUnreadable: token === undefined,
     name: key.name,
     description: key.description,
     userAgent: key.userAgent,

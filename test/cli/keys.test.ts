@@ -250,10 +250,24 @@ describe("keys reencrypt", () => {
     expect((await listWith(encryptionKeys)).stdout).toContain(token);
   });
 
-  test("is not what helps with a wrong encryption key: then every command says so", async () => {
+  test("is not what helps with a wrong encryption key: then a list shows no token, and says so", async () => {
     await createKey();
     const { code, stdout, stderr } = await listWith(newEncryptionKey());
-    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
-    expect(stderr).toMatch(/^tilegate: .* is encrypted under a key that is not in ENCRYPTION_KEYS\n$/);
+    const listed = JSON.parse(stdout) as PrintedKey[];
+    expect(code).toBe(0);
+    expect(listed.map(({ token }) => token)).toEqual(listed.map(() => null));
+    expect(stderr).toContain(`; ${listed.length} can't be decrypted: rotate or delete them`);
+    const table = await runCommand(["keys", "list", "--account", "acme"], environment(newEncryptionKey()));
+    expect(table.stdout).toMatch(/ \(unreadable\) /);
+  });
+
+  test("leaves what can't be decrypted to rotation, which shows a token again", async () => {
+    const { id } = await createKey();
+    const lost = environment(newEncryptionKey());
+    const { code, stdout } = await runCommand(["keys", "rotate", id, "--json"], lost);
+    const rotated = JSON.parse(stdout) as PrintedKey;
+    expect(code).toBe(0);
+    expect((await runCommand(["keys", "verify", rotated.token], lost)).code).toBe(0);
+    expect((await json<PrintedKey>("delete", id)).token).toBeNull();
   });
 });

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import type { RevealedApiKey } from "../../src/domain/keys/api-keys.js";
+import type { IssuedApiKey } from "../../src/domain/keys/api-keys.js";
 import { reencryptApiKeys } from "../../src/domain/keys/reencryption.js";
 import { createPrismaApiKeyStore } from "../../src/stores/prisma-api-key-store.js";
 import { postgresUrl } from "../harness/postgres.js";
@@ -77,7 +77,7 @@ describe.skipIf(!postgresUrl())("re-encryption", () => {
   test("a token that is rotated between reading and writing a key is not lost", async () => {
     const [{ key, token: first }] = await createKeys(1);
     const { store, vault } = parts();
-    let rotated: RevealedApiKey | undefined;
+    let rotated: IssuedApiKey | undefined;
     const racing = {
       ...store,
       replace: async (...args: Parameters<typeof store.replace>) => {
@@ -124,6 +124,36 @@ describe.skipIf(!postgresUrl())("re-encryption", () => {
     expect(await isValid(moved.token)).toBe(true);
   });
 
+  test("a damaged token that is under the newest encryption key already is told of too, each time", async () => {
+    const [broken] = await createKeysUnder(newKey, 1);
+    await fixture.database.prisma.$executeRaw`
+      UPDATE api_keys SET current_ciphertext = set_byte(current_ciphertext, 30, get_byte(current_ciphertext, 30) # 1)
+      WHERE id = ${broken.key.id}::uuid`;
+    const told = { scanned: 1, reencrypted: 0, unreadable: 1 };
+    expect(await reencryptApiKeys(parts())).toEqual(told);
+    expect(await reencryptApiKeys(parts())).toEqual(told);
+    expect((await stored(broken.key.id))?.revision).toBe(broken.key.revision);
+  });
+
+  test("a previous token that nothing opens is named, and does not keep the current one from moving", async () => {
+    const [{ key, token: previous }] = await createKeys(1);
+    const { token } = await before().keys.rotate(OPERATOR, key.id);
+    await fixture.database.prisma.$executeRaw`
+      UPDATE api_keys SET previous_ciphertext = set_byte(previous_ciphertext, 30, get_byte(previous_ciphertext, 30) # 1)
+      WHERE id = ${key.id}::uuid`;
+    const errors: string[] = [];
+    const onUnreadable = (error: Error) => errors.push(error.message);
+    const run = () => reencryptApiKeys({ ...parts(), onUnreadable });
+    expect(await run()).toEqual({ scanned: 1, reencrypted: 1, unreadable: 1 });
+    expect(errors).toEqual([expect.stringContaining(`previous token of API key ${key.id}`)]);
+    expect(await isValid(token)).toBe(true);
+    // Known by its hash under the old encryption key, it works while that is in the ring.
+    expect(await during().verification.resolve(previous, {})).toMatchObject({ valid: true });
+    const revision = (await stored(key.id))?.revision;
+    expect(await run()).toEqual({ scanned: 1, reencrypted: 0, unreadable: 1 });
+    expect((await stored(key.id))?.revision).toBe(revision);
+  });
+
   test("progress is told after each page, up to the end", async () => {
     const [{ key }] = await createKeys(1);
     await fixture.database.prisma.$executeRaw`
@@ -142,7 +172,7 @@ describe.skipIf(!postgresUrl())("re-encryption", () => {
     const { keys } = fixture.useCases([encryptionKey]);
     const accountId = await fixture.insertAccount();
     const create = () => keys.create(OPERATOR, {}, accountId);
-    const created: [RevealedApiKey, ...RevealedApiKey[]] = [await create()];
+    const created: [IssuedApiKey, ...IssuedApiKey[]] = [await create()];
     while (created.length < count) created.push(await create());
     return created;
   }

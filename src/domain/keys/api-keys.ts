@@ -10,15 +10,23 @@ import type { PageRequest } from "../page.js";
 import { canonicalUuid, isUuid } from "../uuid.js";
 import { type ApiKey, type ApiKeyStore, etagOf } from "./api-key.js";
 import { type ApiKeyChange, changeSettings, DEFAULT_SETTINGS, requireValidChange } from "./settings.js";
-import type { Vault } from "./vault.js";
+import { type Vault, VaultError } from "./vault.js";
 
 /** A key as its managers see it. */
 export interface RevealedApiKey {
   /** Its `previous` is there only while the previous token still works. */
   readonly key: ApiKey;
-  /** The current token, in the clear. */
-  readonly token: string;
+  /**
+   * The current token, in the clear. Undefined when no encryption key opens what is stored, because the row was damaged
+   * or the key it was sealed under is lost. In a damaged row its hash still finds it: the token works on, unseen.
+   */
+  readonly token: string | undefined;
   readonly etag: string;
+}
+
+/** A key that has just got its token. */
+export interface IssuedApiKey extends RevealedApiKey {
+  readonly token: string;
 }
 
 export interface ApiKeyPage {
@@ -46,7 +54,7 @@ export interface ApiKeys {
   /** Not deleted ones, newest first. Without an account the caller's own. */
   list(caller: Caller, page: PageRequest, accountId?: string): Promise<ApiKeyPage>;
   /** Absent settings get their defaults. @throws DomainError also invalid_argument. */
-  create(caller: Caller, settings: ApiKeyChange, accountId?: string): Promise<RevealedApiKey>;
+  create(caller: Caller, settings: ApiKeyChange, accountId?: string): Promise<IssuedApiKey>;
   /** Deleted keys too, for the 30 days in which they can be restored. */
   get(caller: Caller, id: string): Promise<RevealedApiKey>;
   /** @throws DomainError also invalid_argument. */
@@ -55,8 +63,11 @@ export interface ApiKeys {
   delete(caller: Caller, id: string, etag?: string): Promise<RevealedApiKey>;
   /** Restores a key that was deleted less than 30 days ago; changes nothing on one that is not deleted. */
   undelete(caller: Caller, id: string): Promise<RevealedApiKey>;
-  /** Gives a key a new token. Of its older ones, only the one replaced now lives on for the grace period. */
-  rotate(caller: Caller, id: string, options?: RotateOptions): Promise<RevealedApiKey>;
+  /**
+   * Gives a key a new token. Of its older ones, only the one replaced now lives on for the grace period; one that can't
+   * be decrypted, and so not be sealed as the previous one either, is refused at once.
+   */
+  rotate(caller: Caller, id: string, options?: RotateOptions): Promise<IssuedApiKey>;
 }
 
 export interface ApiKeysOptions {
@@ -66,6 +77,8 @@ export interface ApiKeysOptions {
   /** Uncached: a key may list a dataset as soon as that exists. */
   readonly datasets: DatasetReader;
   readonly clock: Clock;
+  /** Told of the tokens that a call could not decrypt, of all its keys at once. */
+  readonly onUnreadable?: (errors: readonly VaultError[]) => void;
 }
 
 const RESTORABLE_MS = 30 * 86_400_000;
@@ -73,14 +86,36 @@ const DEFAULT_GRACE_SECONDS = 86_400;
 /** So many writers would have to overtake one in a row. */
 const MAX_ATTEMPTS = 10;
 
-export function createApiKeys({ store, vault, accounts, datasets, clock }: ApiKeysOptions): ApiKeys {
-  function reveal(key: ApiKey): RevealedApiKey {
+export function createApiKeys(options: ApiKeysOptions): ApiKeys {
+  const { store, vault, accounts, datasets, clock, onUnreadable } = options;
+
+  /** A row that was damaged, or whose encryption key is lost, takes neither its neighbours along nor its own deletion. */
+  function open({ id, current }: ApiKey, report: (error: VaultError) => void): string | undefined {
+    try {
+      return vault.open(current, { apiKeyId: id, role: "current" });
+    } catch (error) {
+      if (!(error instanceof VaultError)) throw error;
+      report(error);
+      return undefined;
+    }
+  }
+
+  const reportOne = (error: VaultError): void => onUnreadable?.([error]);
+
+  function reveal(key: ApiKey, report = reportOne): RevealedApiKey {
+    return show(key, open(key, report));
+  }
+
+  function revealAll(keys: readonly ApiKey[]): RevealedApiKey[] {
+    const errors: VaultError[] = [];
+    const revealed = keys.map((key) => reveal(key, (error) => void errors.push(error)));
+    if (errors.length > 0) onUnreadable?.(errors);
+    return revealed;
+  }
+
+  function show<Token>(key: ApiKey, token: Token) {
     const rotating = key.previous !== undefined && key.previous.expireTime > clock();
-    return {
-      key: rotating ? key : { ...key, previous: undefined },
-      token: vault.open(key.current, { apiKeyId: key.id, role: "current" }),
-      etag: etagOf(key),
-    };
+    return { key: rotating ? key : { ...key, previous: undefined }, token, etag: etagOf(key) };
   }
 
   async function find(scope: ManagementScope, id: string): Promise<ApiKey> {
@@ -101,7 +136,7 @@ export function createApiKeys({ store, vault, accounts, datasets, clock }: ApiKe
     read: () => Promise<ApiKey>,
     etag: string | undefined,
     modified: (key: ApiKey, now: Date) => ApiKey | Promise<ApiKey>,
-  ): Promise<RevealedApiKey> {
+  ): Promise<ApiKey> {
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       const key = await read();
       if (etag !== undefined && etag !== etagOf(key)) {
@@ -111,7 +146,7 @@ export function createApiKeys({ store, vault, accounts, datasets, clock }: ApiKe
       }
       const now = clock();
       const next = { ...(await modified(key, now)), changed: now, revision: key.revision + 1 };
-      if (await store.replace(next, key.revision)) return reveal(next);
+      if (await store.replace(next, key.revision)) return next;
     }
     throw new DomainError("aborted", "CONTENTION", "the API key is being changed by others, try again");
   }
@@ -123,7 +158,7 @@ export function createApiKeys({ store, vault, accounts, datasets, clock }: ApiKe
         store.list(account, page),
         store.count(account),
       ]);
-      return { items: items.map(reveal), next, totalCount };
+      return { items: revealAll(items), next, totalCount };
     },
 
     async create(caller, settings, requestedAccountId) {
@@ -131,13 +166,14 @@ export function createApiKeys({ store, vault, accounts, datasets, clock }: ApiKe
       const accountId = managedAccount(scope, requestedAccountId);
       const id = randomUUID();
       const now = clock();
-      const current = vault.seal(generateSecret("tgk_"), { apiKeyId: id, role: "current" });
+      const token = generateSecret("tgk_");
+      const current = vault.seal(token, { apiKeyId: id, role: "current" });
       const blank = { ...DEFAULT_SETTINGS, id, accountId, current, created: now, changed: now, revision: 1 };
       const key = changeSettings(blank, settings);
       await requireValidChange(key, settings, [], { datasets, now });
       if ((await accounts.find(accountId)) === undefined) throw notFound("account");
       await store.insert(key);
-      return reveal(key);
+      return show(key, token);
     },
 
     async get(caller, id) {
@@ -146,62 +182,66 @@ export function createApiKeys({ store, vault, accounts, datasets, clock }: ApiKe
 
     async update(caller, id, change, etag) {
       const scope = requireManager(caller);
-      return modify(
+      const changed = await modify(
         () => findLive(scope, id),
         etag,
         async (key, now) => {
-          const changed = changeSettings(key, change);
-          await requireValidChange(changed, change, key.datasetIds, { datasets, now });
-          return { ...changed, previous: clampGrace(changed) };
+          const next = changeSettings(key, change);
+          await requireValidChange(next, change, key.datasetIds, { datasets, now });
+          return { ...next, previous: clampGrace(next.previous, next) };
         },
       );
+      return reveal(changed);
     },
 
     async delete(caller, id, etag) {
       const scope = requireManager(caller);
-      return modify(
+      const deleted = await modify(
         () => findLive(scope, id),
         etag,
         (key, now) => ({ ...key, deleted: now }),
       );
+      return reveal(deleted);
     },
 
     async undelete(caller, id) {
       const scope = requireManager(caller);
       const key = await find(scope, id);
       if (key.deleted === undefined) return reveal(key);
-      return modify(
+      const restored = await modify(
         () => find(scope, id),
         undefined,
         (deleted) => ({ ...deleted, deleted: undefined }),
       );
+      return reveal(restored);
     },
 
     async rotate(caller, id, { gracePeriodSeconds = DEFAULT_GRACE_SECONDS, etag } = {}) {
       const scope = requireManager(caller);
-      return modify(
+      const token = generateSecret("tgk_");
+      const rotated = await modify(
         () => findLive(scope, id),
         etag,
         (key, now) => {
-          const replaced = vault.open(key.current, { apiKeyId: key.id, role: "current" });
-          const previous = {
-            ...vault.seal(replaced, { apiKeyId: key.id, role: "previous" }),
-            expireTime: new Date(now.getTime() + gracePeriodSeconds * 1000),
-          };
-          const rotated = {
-            ...key,
-            current: vault.seal(generateSecret("tgk_"), { apiKeyId: key.id, role: "current" }),
-            previous: gracePeriodSeconds > 0 ? previous : undefined,
-          };
-          return { ...rotated, previous: clampGrace(rotated) };
+          const replaced = gracePeriodSeconds > 0 ? open(key, reportOne) : undefined;
+          const previous =
+            replaced === undefined
+              ? undefined
+              : {
+                  ...vault.seal(replaced, { apiKeyId: key.id, role: "previous" }),
+                  expireTime: new Date(now.getTime() + gracePeriodSeconds * 1000),
+                };
+          const current = vault.seal(token, { apiKeyId: key.id, role: "current" });
+          return { ...key, current, previous: clampGrace(previous, key) };
         },
       );
+      return show(rotated, token);
     },
   };
 }
 
 /** A previous token never outlives the key. */
-function clampGrace({ previous, expireTime }: ApiKey): ApiKey["previous"] {
+function clampGrace(previous: ApiKey["previous"], { expireTime }: ApiKey): ApiKey["previous"] {
   if (previous === undefined || expireTime === undefined || previous.expireTime <= expireTime)
     return previous;
   return { ...previous, expireTime };

@@ -4,9 +4,9 @@ import { type TokenPlace, type Vault, VaultError } from "./vault.js";
 export interface ReencryptionProgress {
   /** Keys looked at, deleted ones too. */
   readonly scanned: number;
-  /** Keys that were moved to the newest encryption key. */
+  /** Keys of which a token was moved to the newest encryption key. */
   readonly reencrypted: number;
-  /** Keys that stay as they are, since no encryption key of the ring opens them. */
+  /** Keys of which a token stays as it is, since no encryption key of the ring opens it. */
   readonly unreadable: number;
 }
 
@@ -15,7 +15,7 @@ export interface ReencryptionOptions {
   readonly vault: Vault;
   /** Called after each page of 500. */
   readonly onProgress?: (progress: ReencryptionProgress) => void;
-  /** Names the key. The others are moved nevertheless. */
+  /** Names the key and which of its tokens. All others are moved nevertheless. */
   readonly onUnreadable?: (error: VaultError) => void;
   /** Stops between two keys. */
   readonly signal?: AbortSignal;
@@ -37,14 +37,10 @@ export async function reencryptApiKeys(options: ReencryptionOptions): Promise<Re
     page = await store.listAll({ limit: PAGE_SIZE, after: page.at(-1)?.id });
     for (const key of page) {
       signal?.throwIfAborted();
-      try {
-        if (await reencrypt(key, store, vault)) done.reencrypted++;
-      } catch (error) {
-        // Were one broken row the end of it, no later row could ever leave an old encryption key.
-        if (!(error instanceof VaultError)) throw error;
-        done.unreadable++;
-        onUnreadable?.(error);
-      }
+      const { moved, errors } = await reencrypt(key, store, vault);
+      if (moved) done.reencrypted++;
+      if (errors.length > 0) done.unreadable++;
+      for (const error of errors) onUnreadable?.(error);
       done.scanned++;
     }
     onProgress?.({ ...done });
@@ -52,31 +48,46 @@ export async function reencryptApiKeys(options: ReencryptionOptions): Promise<Re
   return done;
 }
 
-/** False if there is nothing to do, because it is done or the key is gone. */
+interface Outcome {
+  /** False if there is nothing to do, because it is done or the key is gone. */
+  readonly moved: boolean;
+  readonly errors: readonly VaultError[];
+}
+
 async function reencrypt(
   listed: ApiKey,
   store: ReencryptionOptions["store"],
   vault: Vault,
-): Promise<boolean> {
+): Promise<Outcome> {
   let key: ApiKey | undefined = listed;
   while (key !== undefined) {
-    const resealed = reseal(key, vault);
-    if (resealed === undefined) return false;
-    if (await store.replace({ ...resealed, revision: key.revision + 1 }, key.revision)) return true;
+    const { resealed, errors } = reseal(key, vault);
+    if (resealed === undefined) return { moved: false, errors };
+    const isWritten = await store.replace({ ...resealed, revision: key.revision + 1 }, key.revision);
+    if (isWritten) return { moved: true, errors };
     // Somebody changed it meanwhile: their tokens are what is to be kept.
     key = await store.find(key.id);
   }
-  return false;
+  return { moved: false, errors: [] };
 }
 
-function reseal(key: ApiKey, vault: Vault): ApiKey | undefined {
-  const { current, previous } = key;
-  const tokens = previous === undefined ? [current] : [current, previous];
-  if (!tokens.some(vault.needsReencryption)) return undefined;
-  const move = (sealed: SealedToken, place: TokenPlace) => vault.seal(vault.open(sealed, place), place);
-  return {
-    ...key,
-    current: move(current, { apiKeyId: key.id, role: "current" }),
-    previous: previous && { ...previous, ...move(previous, { apiKeyId: key.id, role: "previous" }) },
-  };
+/** Opens tokens that need no moving too, so that every broken one is told of. */
+function reseal(key: ApiKey, vault: Vault) {
+  const errors: VaultError[] = [];
+  function move<Token extends SealedToken>(sealed: Token, role: TokenPlace["role"]): Token {
+    const place = { apiKeyId: key.id, role };
+    try {
+      const token = vault.open(sealed, place);
+      return vault.needsReencryption(sealed) ? { ...sealed, ...vault.seal(token, place) } : sealed;
+    } catch (error) {
+      // Were one broken token the end of it, no later one could ever leave an old encryption key. Its hash still finds it.
+      if (!(error instanceof VaultError)) throw error;
+      errors.push(error);
+      return sealed;
+    }
+  }
+  const current = move(key.current, "current");
+  const previous = key.previous && move(key.previous, "previous");
+  const isSame = current === key.current && previous === key.previous;
+  return { resealed: isSame ? undefined : { ...key, current, previous }, errors };
 }
