@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import { type Config, ConfigError, type Secrets } from "./config.js";
+import { createCursors } from "./cursors.js";
 import { type Accounts, createAccounts } from "./domain/accounts/accounts.js";
 import type { Clock } from "./domain/clock.js";
 import { createDatasets, type Datasets } from "./domain/datasets/datasets.js";
@@ -78,12 +79,14 @@ export async function openBackend(options: BackendOptions): Promise<Backend> {
 function createUseCases({ config, clock, log }: BackendOptions, secrets: Secrets, stores: Stores): UseCases {
   const { accounts, serviceTokens, datasets, apiKeys, rateLimiter, lastUsed } = stores;
   const vault = createVault(secrets.encryptionKeys);
+  const cursors = createCursors(secrets.encryptionKeys);
   return {
-    accounts: createAccounts({ accounts, serviceTokens, clock }),
-    datasets: createDatasets({ store: datasets, accounts, tenancy: config.tokens.tenancy, clock }),
+    accounts: createAccounts({ accounts, serviceTokens, cursors, clock }),
+    datasets: createDatasets({ store: datasets, accounts, tenancy: config.tokens.tenancy, cursors, clock }),
     apiKeys: createApiKeys({
       store: apiKeys,
       vault,
+      cursors,
       accounts,
       datasets,
       clock,

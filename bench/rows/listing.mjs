@@ -1,6 +1,6 @@
 // @ts-check
 import { fromBinary } from "@bufbuild/protobuf";
-import { encodeCursor } from "../../dist/domain/page.js";
+import { createCursors } from "../../dist/cursors.js";
 import { ListApiKeysResponseSchema } from "../../dist/gen/proto/tilegate/v1/api_key_service_pb.js";
 import { insertKeys, sealPage } from "../bulk.mjs";
 import { compare, ratios, round, summarize } from "../compare.mjs";
@@ -54,10 +54,11 @@ export const listing = {
  */
 async function pagesOf(bench, count, offsets) {
   const accountId = await insertKeys(bench, count);
+  const cursors = createCursors([Buffer.from(bench.fixture.env.ENCRYPTION_KEYS ?? "", "base64")]);
   const pages = [];
   for (const [name, offset] of Object.entries(offsets)) {
     const before = await sealPage(bench, accountId, offset, LIMIT);
-    const cursor = offset === 0 ? "" : encodeCursor(before);
+    const cursor = offset === 0 ? "" : cursors.seal(before, { of: "api_keys", accountId });
     pages.push({
       name: `${count} ${name}`,
       server: "tilegate",

@@ -5,7 +5,6 @@ import { reencryptApiKeys } from "../domain/keys/reencryption.js";
 import type { ApiKeyRefusal } from "../domain/keys/restrictions.js";
 import { createVault } from "../domain/keys/vault.js";
 import type { RefusedApiKey } from "../domain/keys/verification.js";
-import { decodeCursor, encodeCursor } from "../domain/page.js";
 import { ApiKeySchema } from "../gen/proto/tilegate/v1/api_key_pb.js";
 import {
   ListApiKeysRequestSchema,
@@ -47,19 +46,19 @@ export function addKeyCommands(program: Command, env: NodeJS.ProcessEnv): void {
     .option("--limit <number>", "keys per page, 10 to 100", parseNumber, 50)
     .option("--cursor <cursor>", "where to go on: what the page before ended with")
     .option(...JSON_OUTPUT)
-    .action((options: { account: string; limit: number; cursor?: string; json: boolean }) =>
-      withBackend(env, async ({ useCases }) => {
-        checked(ListApiKeysRequestSchema, { limit: options.limit });
-        const before = options.cursor === undefined ? undefined : decodeCursor(options.cursor);
-        const accountId = await resolveAccount(useCases, options.account);
-        const page = await useCases.apiKeys.list(OPERATOR, { limit: options.limit, before }, accountId);
-        print(page.items.map(toRow), options.json);
-        const shown = `${page.items.length} of ${page.totalCount} keys`;
-        const more = page.next === undefined ? "" : `; the next page: --cursor ${encodeCursor(page.next)}`;
-        const unreadable = page.items.filter(({ token }) => token === undefined).length;
-        const trouble = unreadable > 0 ? `; ${unreadable} can't be decrypted: rotate or delete them` : "";
-        process.stderr.write(`${shown}${trouble}${more}\n`);
-      }),
+    .action(
+      ({ account, json, ...request }: { account: string; limit: number; cursor?: string; json: boolean }) =>
+        withBackend(env, async ({ useCases }) => {
+          checked(ListApiKeysRequestSchema, request);
+          const accountId = await resolveAccount(useCases, account);
+          const page = await useCases.apiKeys.list(OPERATOR, request, accountId);
+          print(page.items.map(toRow), json);
+          const shown = `${page.items.length} of ${page.totalCount} keys`;
+          const more = page.cursor === undefined ? "" : `; the next page: --cursor ${page.cursor}`;
+          const unreadable = page.items.filter(({ token }) => token === undefined).length;
+          const trouble = unreadable > 0 ? `; ${unreadable} can't be decrypted: rotate or delete them` : "";
+          process.stderr.write(`${shown}${trouble}${more}\n`);
+        }),
     );
 
   keys

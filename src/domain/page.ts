@@ -1,9 +1,8 @@
-import { invalid } from "./errors.js";
-
-/** One page of a listing, newest first. `before` is the position after which the listing goes on. */
+/** One page of a listing, as a store reads it: newest first. Positions only grow, so a page stays right while rows come and go. */
 export interface PageRequest {
   readonly limit: number;
-  readonly before?: bigint;
+  /** The position after which the listing goes on. Absent: the first page. */
+  readonly before?: bigint | undefined;
 }
 
 export interface Page<T> {
@@ -12,22 +11,43 @@ export interface Page<T> {
   readonly next?: bigint;
 }
 
-export const DEFAULT_PAGE_LIMIT = 50;
-
-/** Opaque to callers: base64. Positions only grow, so a page stays right while rows come and go. */
-export function encodeCursor(position: bigint): string {
-  const bytes = Buffer.alloc(8);
-  bytes.writeBigInt64BE(position);
-  return bytes.toString("base64");
+/** One page of a listing, as a caller asks for it. */
+export interface ListRequest {
+  readonly limit: number;
+  /** The `cursor` of the page before. Absent: the first page. */
+  readonly cursor?: string | undefined;
 }
 
-/** @throws DomainError INVALID_FIELD for anything that encodeCursor didn't make. */
-export function decodeCursor(cursor: string, field = "cursor"): bigint {
-  // A client that put it into a URL without encoding it sent a blank for each "+".
-  const text = cursor.replaceAll(" ", "+");
-  const bytes = Buffer.from(text, "base64");
-  if (bytes.length !== 8 || bytes.toString("base64") !== text) {
-    throw invalid(field, "is malformed");
-  }
-  return bytes.readBigInt64BE();
+export interface ListedPage<T> {
+  readonly items: readonly T[];
+  /** Opaque; gets the next page. Absent on the last page. */
+  readonly cursor?: string | undefined;
+}
+
+/** What a cursor belongs to. It leads on nowhere else. */
+export interface Listing {
+  readonly of: "accounts" | "service_tokens" | "datasets" | "api_keys";
+  /** Whose. Absent: all accounts'. */
+  readonly accountId?: string | undefined;
+}
+
+/** How positions travel. They count the rows of all accounts, so callers must not be able to read them. */
+export interface Cursors {
+  seal(position: bigint, listing: Listing): string;
+  /** @throws DomainError INVALID_FIELD for anything that `seal` didn't make for this listing. */
+  open(cursor: string, listing: Listing): bigint;
+}
+
+export const DEFAULT_PAGE_LIMIT = 50;
+
+/** The page of `listing` that was asked for. @throws DomainError INVALID_FIELD for a malformed cursor, what `read` throws. */
+export async function readPage<T>(
+  cursors: Cursors,
+  listing: Listing,
+  { limit, cursor }: ListRequest,
+  read: (page: PageRequest) => Promise<Page<T>>,
+): Promise<ListedPage<T>> {
+  const before = cursor === undefined ? undefined : cursors.open(cursor, listing);
+  const { items, next } = await read({ limit, before });
+  return { items, cursor: next === undefined ? undefined : cursors.seal(next, listing) };
 }

@@ -3,7 +3,7 @@ import { DomainError, invalid, notFound } from "../domain/errors.js";
 import { requireManager } from "../domain/identity/management.js";
 import type { ApiKeys, RevealedApiKey } from "../domain/keys/api-keys.js";
 import type { ApiKeyChange } from "../domain/keys/settings.js";
-import { DEFAULT_PAGE_LIMIT, decodeCursor, encodeCursor } from "../domain/page.js";
+import { DEFAULT_PAGE_LIMIT, type ListRequest } from "../domain/page.js";
 import { ApiKeySchema } from "../gen/proto/tilegate/v1/api_key_pb.js";
 import { ListApiKeysRequestSchema } from "../gen/proto/tilegate/v1/api_key_service_pb.js";
 import { checked } from "../schema/validate.js";
@@ -34,7 +34,7 @@ export function createMapTilerRoutes(apiKeys: ApiKeys): Route[] {
       async handle({ caller, query }) {
         const page = await apiKeys.list(await caller(), parsePage(query));
         return {
-          cursor: page.next === undefined ? null : encodeCursor(page.next),
+          cursor: page.cursor ?? null,
           total_count: page.totalCount,
           items: page.items.map(toJson),
         };
@@ -81,15 +81,14 @@ export function createMapTilerRoutes(apiKeys: ApiKeys): Route[] {
   ];
 }
 
-function parsePage(query: URLSearchParams) {
+function parsePage(query: URLSearchParams): ListRequest {
   const given = query.get("limit");
   if (given !== null && !/^\d{1,3}$/.test(given))
     throw invalid("limit", "must be a whole number from 10 to 100");
   const limit = given === null ? DEFAULT_PAGE_LIMIT : Number(given);
   if (limit === 0) throw invalid("limit", "must be a whole number from 10 to 100");
   checked(ListApiKeysRequestSchema, { limit });
-  const cursor = query.get("cursor");
-  return { limit, before: cursor ? decodeCursor(cursor) : undefined };
+  return { limit, cursor: query.get("cursor") || undefined };
 }
 
 function parseSettings(body: unknown): ApiKeyChange {

@@ -6,7 +6,7 @@ import type { Accounts } from "../domain/accounts/accounts.js";
 import { canonicalUuid } from "../domain/uuid.js";
 import type { AccountSchema, ServiceTokenSchema } from "../gen/proto/tilegate/v1/account_pb.js";
 import type { AccountService } from "../gen/proto/tilegate/v1/account_service_pb.js";
-import { optionalDate, optionalTimestamp, optionalUuid, toCursor, toPageRequest } from "./conversions.js";
+import { optionalDate, optionalTimestamp, optionalUuid, toListRequest } from "./conversions.js";
 import { callerKey } from "./interceptors.js";
 
 export function createAccountService(accounts: Accounts): ServiceImpl<typeof AccountService> {
@@ -21,8 +21,8 @@ export function createAccountService(accounts: Accounts): ServiceImpl<typeof Acc
     },
 
     async listAccounts(request, { values }) {
-      const page = await accounts.list(values.get(callerKey), toPageRequest(request));
-      return { accounts: page.items.map(toWireAccount), cursor: toCursor(page.next) };
+      const page = await accounts.list(values.get(callerKey), toListRequest(request));
+      return { accounts: page.items.map(toWireAccount), cursor: page.cursor };
     },
 
     async createServiceToken({ accountId, name, expireTime }, { values }) {
@@ -36,8 +36,8 @@ export function createAccountService(accounts: Accounts): ServiceImpl<typeof Acc
 
     async listServiceTokens(request, { values }) {
       const accountId = optionalUuid(request.accountId);
-      const page = await accounts.listServiceTokens(values.get(callerKey), accountId, toPageRequest(request));
-      return { serviceTokens: page.items.map(toWireToken), cursor: toCursor(page.next) };
+      const page = await accounts.listServiceTokens(values.get(callerKey), accountId, toListRequest(request));
+      return { serviceTokens: page.items.map(toWireToken), cursor: page.cursor };
     },
 
     async revokeServiceToken({ id }, { values }) {

@@ -22,8 +22,7 @@ import {
   optionalUuid,
   orUndefined,
   pick,
-  toCursor,
-  toPageRequest,
+  toListRequest,
 } from "./conversions.js";
 import { callerKey } from "./interceptors.js";
 
@@ -57,8 +56,8 @@ export function createApiKeyService(
   return {
     async listApiKeys(request, { values }) {
       const accountId = optionalUuid(request.accountId);
-      const page = await apiKeys.list(values.get(callerKey), toPageRequest(request), accountId);
-      return { apiKeys: page.items.map(toWire), cursor: toCursor(page.next), totalCount: page.totalCount };
+      const page = await apiKeys.list(values.get(callerKey), toListRequest(request), accountId);
+      return { apiKeys: page.items.map(toWire), cursor: page.cursor, totalCount: page.totalCount };
     },
 
     async createApiKey({ apiKey }, { values }) {

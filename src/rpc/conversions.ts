@@ -1,6 +1,6 @@
 import { type Timestamp, timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { invalid } from "../domain/errors.js";
-import { DEFAULT_PAGE_LIMIT, decodeCursor, encodeCursor, type PageRequest } from "../domain/page.js";
+import { DEFAULT_PAGE_LIMIT, type ListRequest } from "../domain/page.js";
 import { canonicalUuid } from "../domain/uuid.js";
 
 /** Protobuf's "not set" for strings and numbers, as the domain's absence. */
@@ -23,12 +23,10 @@ export function optionalDate(timestamp: Timestamp | undefined, field: string): D
   return timestampDate(timestamp);
 }
 
-export const toPageRequest = ({ limit, cursor }: { limit: number; cursor: string }): PageRequest => ({
+export const toListRequest = ({ limit, cursor }: { limit: number; cursor: string }): ListRequest => ({
   limit: limit || DEFAULT_PAGE_LIMIT,
-  before: cursor === "" ? undefined : decodeCursor(cursor),
+  cursor: orUndefined(cursor),
 });
-
-export const toCursor = (next: bigint | undefined): string => (next === undefined ? "" : encodeCursor(next));
 
 /**
  * The fields of `source` that `paths` (snake case) name, as a partial change.

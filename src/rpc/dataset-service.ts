@@ -15,7 +15,7 @@ import {
   type RasterTiles as WireRasterTiles,
 } from "../gen/proto/tilegate/v1/dataset_pb.js";
 import type { DatasetService } from "../gen/proto/tilegate/v1/dataset_service_pb.js";
-import { optionalUuid, orUndefined, pick, toCursor, toPageRequest } from "./conversions.js";
+import { optionalUuid, orUndefined, pick, toListRequest } from "./conversions.js";
 import { callerKey } from "./interceptors.js";
 
 const CHANGEABLE = {
@@ -52,8 +52,8 @@ export function createDatasetService(datasets: Datasets): ServiceImpl<typeof Dat
 
     async listDatasets(request, { values }) {
       const accountId = optionalUuid(request.accountId);
-      const page = await datasets.list(values.get(callerKey), accountId, toPageRequest(request));
-      return { datasets: page.items.map(toWire), cursor: toCursor(page.next) };
+      const page = await datasets.list(values.get(callerKey), accountId, toListRequest(request));
+      return { datasets: page.items.map(toWire), cursor: page.cursor };
     },
 
     async updateDataset({ dataset: wire, updateMask }, { values }) {

@@ -1,3 +1,4 @@
+import { createCursors } from "../../src/cursors.js";
 import type { DatasetReader } from "../../src/domain/datasets/dataset.js";
 import type { Caller } from "../../src/domain/identity/principal.js";
 import { type ApiKeys, createApiKeys } from "../../src/domain/keys/api-keys.js";
@@ -44,6 +45,7 @@ export async function openApiKeyFixture(): Promise<ApiKeyFixture> {
     },
     useCases: (encryptionKeys, over = database) => {
       const vault = createVault(encryptionKeys);
+      const cursors = createCursors(encryptionKeys);
       const store = createPrismaApiKeyStore(over);
       const datasets: DatasetReader = createPrismaDatasetStore(over);
       const accounts = createPrismaAccountStore(over);
@@ -52,7 +54,7 @@ export async function openApiKeyFixture(): Promise<ApiKeyFixture> {
       const lastUsed = { record: () => {} };
       return {
         vault,
-        keys: createApiKeys({ store, vault, accounts, datasets, clock }),
+        keys: createApiKeys({ store, vault, cursors, accounts, datasets, clock }),
         verification: createApiKeyVerification({ store, vault, datasets, rateLimiter, lastUsed, clock }),
       };
     },

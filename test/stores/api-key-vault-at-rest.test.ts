@@ -114,11 +114,11 @@ describe.skipIf(!postgresUrl())("keys in PostgreSQL", () => {
           for (const isLasting of areLasting) (isLasting ? lasting : passing).push(await createKey());
 
           const seen: string[] = [];
-          let position: { before?: bigint } | undefined = {};
-          for (let page = 0; position !== undefined; page++) {
-            const { items, next } = await keys.list(OPERATOR, { limit, ...position }, account);
-            seen.push(...items.map(({ key }) => key.id));
-            position = next === undefined ? undefined : { before: next };
+          let cursor: string | undefined;
+          for (let page = 0; page === 0 || cursor !== undefined; page++) {
+            const listed = await keys.list(OPERATOR, { limit, cursor }, account);
+            seen.push(...listed.items.map(({ key }) => key.id));
+            cursor = listed.cursor;
             const { created = 0, deleted = [] } = changes[page] ?? {};
             for (let count = 0; count < created; count++) passing.push(await createKey());
             for (const choice of deleted) {

@@ -10,7 +10,7 @@ import {
 } from "../identity/management.js";
 import type { Caller } from "../identity/principal.js";
 import { generateSecret, hashSecret } from "../identity/secret.js";
-import type { Page, PageRequest } from "../page.js";
+import { type Cursors, type ListedPage, type ListRequest, readPage } from "../page.js";
 import { DuplicateError } from "../store.js";
 import { isUuid } from "../uuid.js";
 import type { Account, AccountStore, ServiceToken, ServiceTokenStore } from "./account.js";
@@ -21,7 +21,7 @@ export interface Accounts {
   get(caller: Caller, id: string): Promise<Account>;
   /** Operator only. @throws DomainError not_found. */
   findByName(caller: Caller, name: string): Promise<Account>;
-  list(caller: Caller, page: PageRequest): Promise<Page<Account>>;
+  list(caller: Caller, request: ListRequest): Promise<ListedPage<Account>>;
   /** The secret is in the answer, and nowhere else ever after. */
   createServiceToken(
     caller: Caller,
@@ -30,18 +30,19 @@ export interface Accounts {
   listServiceTokens(
     caller: Caller,
     accountId: string | undefined,
-    page: PageRequest,
-  ): Promise<Page<ServiceToken>>;
+    request: ListRequest,
+  ): Promise<ListedPage<ServiceToken>>;
   revokeServiceToken(caller: Caller, id: string): Promise<ServiceToken>;
 }
 
 export interface AccountsOptions {
   readonly accounts: AccountStore;
   readonly serviceTokens: ServiceTokenStore;
+  readonly cursors: Cursors;
   readonly clock: Clock;
 }
 
-export function createAccounts({ accounts, serviceTokens, clock }: AccountsOptions): Accounts {
+export function createAccounts({ accounts, serviceTokens, cursors, clock }: AccountsOptions): Accounts {
   async function existing(accountId: string): Promise<string> {
     if ((await accounts.find(accountId)) === undefined) throw notFound("account");
     return accountId;
@@ -84,9 +85,9 @@ export function createAccounts({ accounts, serviceTokens, clock }: AccountsOptio
       return account;
     },
 
-    async list(caller, page) {
+    async list(caller, request) {
       requireOperator(caller);
-      return accounts.list(page);
+      return readPage(cursors, { of: "accounts" }, request, (page) => accounts.list(page));
     },
 
     async createServiceToken(caller, { accountId: requested, name, expireTime }) {
@@ -107,11 +108,10 @@ export function createAccounts({ accounts, serviceTokens, clock }: AccountsOptio
       return { serviceToken, secret };
     },
 
-    async listServiceTokens(caller, requested, page) {
-      return serviceTokens.list(
-        await existing(managedAccount(requireAdministrator(caller), requested)),
-        page,
-      );
+    async listServiceTokens(caller, requested, request) {
+      const accountId = await existing(managedAccount(requireAdministrator(caller), requested));
+      const listing = { of: "service_tokens", accountId } as const;
+      return readPage(cursors, listing, request, (page) => serviceTokens.list(accountId, page));
     },
 
     async revokeServiceToken(caller, id) {

@@ -4,7 +4,7 @@ import type { Clock } from "../clock.js";
 import { DomainError, invalid, notFound } from "../errors.js";
 import { managedAccount, manages, requireManager } from "../identity/management.js";
 import type { Caller } from "../identity/principal.js";
-import type { Page, PageRequest } from "../page.js";
+import { type Cursors, type ListedPage, type ListRequest, readPage } from "../page.js";
 import { ConcurrentChangeError, DuplicateError } from "../store.js";
 import { scopeOf, type Tenancy } from "../tokens/signature.js";
 import type { Dataset, DatasetStore, DatasetTransaction } from "./dataset.js";
@@ -27,7 +27,7 @@ export interface UpsertResult {
 export interface Datasets {
   create(caller: Caller, input: DatasetInput): Promise<Dataset>;
   get(caller: Caller, id: string): Promise<Dataset>;
-  list(caller: Caller, accountId: string | undefined, page: PageRequest): Promise<Page<Dataset>>;
+  list(caller: Caller, accountId: string | undefined, request: ListRequest): Promise<ListedPage<Dataset>>;
   update(caller: Caller, id: string, change: DatasetChange, etag?: string): Promise<Dataset>;
   delete(caller: Caller, id: string, etag?: string): Promise<void>;
   /** All or nothing. `onProgress` hears how many are done, of a number that may be far above a request's limit. */
@@ -43,6 +43,7 @@ export interface DatasetsOptions {
   readonly store: DatasetStore;
   readonly accounts: Pick<AccountStore, "find">;
   readonly tenancy: Tenancy;
+  readonly cursors: Cursors;
   readonly clock: Clock;
 }
 
@@ -54,7 +55,7 @@ const MAX_ATTEMPTS = 5;
 
 export const etagOf = (dataset: Dataset): string => `r${dataset.revision}`;
 
-export function createDatasets({ store, accounts, tenancy, clock }: DatasetsOptions): Datasets {
+export function createDatasets({ store, accounts, tenancy, cursors, clock }: DatasetsOptions): Datasets {
   async function owningAccount(
     caller: Caller,
     requested: string | undefined,
@@ -119,10 +120,11 @@ export function createDatasets({ store, accounts, tenancy, clock }: DatasetsOpti
       return dataset;
     },
 
-    async list(caller, requested, page) {
+    async list(caller, requested, request) {
       const scope = requireManager(caller);
       const everything = scope.all && requested === undefined;
-      return store.list(everything ? undefined : managedAccount(scope, requested), page);
+      const accountId = everything ? undefined : managedAccount(scope, requested);
+      return readPage(cursors, { of: "datasets", accountId }, request, (page) => store.list(accountId, page));
     },
 
     update: (caller, id, changes, etag) =>

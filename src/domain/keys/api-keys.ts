@@ -6,7 +6,7 @@ import { DomainError, notFound } from "../errors.js";
 import { type ManagementScope, managedAccount, manages, requireManager } from "../identity/management.js";
 import type { Caller } from "../identity/principal.js";
 import { generateSecret } from "../identity/secret.js";
-import type { PageRequest } from "../page.js";
+import { type Cursors, type ListedPage, type ListRequest, readPage } from "../page.js";
 import { canonicalUuid, isUuid } from "../uuid.js";
 import { type ApiKey, type ApiKeyStore, etagOf } from "./api-key.js";
 import { type ApiKeyChange, changeSettings, DEFAULT_SETTINGS, requireValidChange } from "./settings.js";
@@ -29,10 +29,7 @@ export interface IssuedApiKey extends RevealedApiKey {
   readonly token: string;
 }
 
-export interface ApiKeyPage {
-  readonly items: readonly RevealedApiKey[];
-  /** Position to go on from. Absent on the last page. */
-  readonly next?: bigint | undefined;
+export interface ApiKeyPage extends ListedPage<RevealedApiKey> {
   /** All keys of the account that are not deleted. */
   readonly totalCount: number;
 }
@@ -51,8 +48,8 @@ export interface RotateOptions {
  * and unavailable when the store can't be reached.
  */
 export interface ApiKeys {
-  /** Not deleted ones, newest first. Without an account the caller's own. */
-  list(caller: Caller, page: PageRequest, accountId?: string): Promise<ApiKeyPage>;
+  /** Not deleted ones, newest first. Without an account the caller's own. @throws DomainError also invalid_argument. */
+  list(caller: Caller, request: ListRequest, accountId?: string): Promise<ApiKeyPage>;
   /** Absent settings get their defaults. @throws DomainError also invalid_argument. */
   create(caller: Caller, settings: ApiKeyChange, accountId?: string): Promise<IssuedApiKey>;
   /** Deleted keys too, for the 30 days in which they can be restored. */
@@ -73,6 +70,7 @@ export interface ApiKeys {
 export interface ApiKeysOptions {
   readonly store: ApiKeyStore;
   readonly vault: Vault;
+  readonly cursors: Cursors;
   readonly accounts: Pick<AccountStore, "find">;
   /** Uncached: a key may list a dataset as soon as that exists. */
   readonly datasets: DatasetReader;
@@ -87,7 +85,7 @@ const DEFAULT_GRACE_SECONDS = 86_400;
 const MAX_ATTEMPTS = 10;
 
 export function createApiKeys(options: ApiKeysOptions): ApiKeys {
-  const { store, vault, accounts, datasets, clock, onUnreadable } = options;
+  const { store, vault, cursors, accounts, datasets, clock, onUnreadable } = options;
 
   /** A row that was damaged, or whose encryption key is lost, takes neither its neighbours along nor its own deletion. */
   function open({ id, current }: ApiKey, report: (error: VaultError) => void): string | undefined {
@@ -152,13 +150,14 @@ export function createApiKeys(options: ApiKeysOptions): ApiKeys {
   }
 
   return {
-    async list(caller, page, accountId) {
-      const account = managedAccount(requireManager(caller), accountId);
-      const [{ items, next }, totalCount] = await Promise.all([
-        store.list(account, page),
-        store.count(account),
+    async list(caller, request, requestedAccountId) {
+      const accountId = managedAccount(requireManager(caller), requestedAccountId);
+      const listing = { of: "api_keys", accountId } as const;
+      const [{ items, cursor }, totalCount] = await Promise.all([
+        readPage(cursors, listing, request, (page) => store.list(accountId, page)),
+        store.count(accountId),
       ]);
-      return { items: revealAll(items), next, totalCount };
+      return { items: revealAll(items), cursor, totalCount };
     },
 
     async create(caller, settings, requestedAccountId) {

@@ -131,11 +131,10 @@ describe("listing", () => {
     expect(first.items.map(({ key }) => key.name)).toEqual(["5", "3", "2"]);
     expect(first.totalCount).toBe(4);
     expect(first.items[0]?.token).toBe(items[0]?.token);
-    const { next } = first;
-    expect(next).toBeDefined();
-    const second = await keys.list(SERVICE, { limit: 3, ...(next === undefined ? {} : { before: next }) });
+    expect(first.cursor).toBeDefined();
+    const second = await keys.list(SERVICE, { limit: 3, cursor: first.cursor });
     expect(second.items.map(({ key }) => key.name)).toEqual(["1"]);
-    expect(second.next).toBeUndefined();
+    expect(second.cursor).toBeUndefined();
   });
 });
 

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { createCursors } from "../../../src/cursors.js";
 import type { Dataset } from "../../../src/domain/datasets/dataset.js";
 import type { Caller } from "../../../src/domain/identity/principal.js";
 import type { RateLimiter } from "../../../src/domain/keys/api-key.js";
@@ -52,7 +53,8 @@ export function createFixture({ datasets = [] }: { datasets?: Dataset[] } = {}) 
   let time = Date.parse("2026-11-21T10:00:00Z");
   const clock = () => new Date(time);
   const store = createMemoryApiKeyStore();
-  const vault = createVault([randomBytes(32)]);
+  const encryptionKeys = [randomBytes(32)];
+  const vault = createVault(encryptionKeys);
   const catalog = new Map(datasets.map((each) => [each.id, each]));
   const reader = {
     findMany: async (ids: readonly string[]) => new Map([...catalog].filter(([id]) => ids.includes(id))),
@@ -76,6 +78,7 @@ export function createFixture({ datasets = [] }: { datasets?: Dataset[] } = {}) 
   const options = {
     store,
     vault,
+    cursors: createCursors(encryptionKeys),
     accounts,
     datasets: reader,
     rateLimiter,
