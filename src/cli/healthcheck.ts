@@ -4,6 +4,7 @@ import { json } from "node:stream/consumers";
 import type { Command } from "commander";
 import { readConfig, type ServerConfig } from "../config.js";
 import { DomainError, invalid } from "../domain/errors.js";
+import { escapeControls } from "./output.js";
 
 /** Less than the shortest patience of a container engine's or an orchestrator's check. */
 const TIMEOUT_MS = 3_000;
@@ -59,7 +60,7 @@ interface Answer {
 
 function reasonsOf(body: unknown): string | undefined {
   const reasons = typeof body === "object" && body !== null ? Reflect.get(body, "reasons") : undefined;
-  return Array.isArray(reasons) ? reasons.join("; ") : undefined;
+  return Array.isArray(reasons) ? escapeControls(reasons.join("; ")) : undefined;
 }
 
 const unhealthy = (why: string) => new DomainError("unavailable", "NOT_HEALTHY", `not healthy: ${why}`);

@@ -5,6 +5,7 @@ import { DomainError, invalid } from "../domain/errors.js";
 import { DatasetSchema } from "../gen/proto/tilegate/v1/dataset_pb.js";
 import { toInput } from "../rpc/dataset-service.js";
 import { requireStorableText, violationsOf } from "../schema/validate.js";
+import { escapeControls } from "./output.js";
 
 /** Enough to see what kind of mistake it is. */
 const MAX_REPORTED = 20;
@@ -29,7 +30,8 @@ export async function readImportFile(path: string): Promise<DatasetInput[]> {
       inputs.push(parseRow(row, `datasets[${index}]`));
     } catch (error) {
       if (!(error instanceof DomainError)) throw error;
-      problems.push(error.message);
+      // On lines of their own: what a message quotes of the file must not begin another.
+      problems.push(escapeControls(error.message));
     }
   }
   if (problems.length === 0) return inputs;
@@ -42,7 +44,7 @@ async function readText(path: string): Promise<string> {
   try {
     return await readFile(path, "utf8");
   } catch (error) {
-    throw invalid("FILE", error instanceof Error ? error.message : "can't be read");
+    throw invalid("FILE", escapeControls(error instanceof Error ? error.message : "can't be read"));
   }
 }
 
@@ -51,7 +53,8 @@ function parseRows(text: string): JsonValue[] {
   try {
     parsed = JSON.parse(text) as JsonValue;
   } catch (error) {
-    throw invalid("FILE", `is not valid JSON: ${error instanceof Error ? error.message : error}`);
+    const why = escapeControls(error instanceof Error ? error.message : String(error));
+    throw invalid("FILE", `is not valid JSON: ${why}`);
   }
   const rows = isObject(parsed) ? parsed.datasets : parsed;
   if (!Array.isArray(rows))

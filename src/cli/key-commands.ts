@@ -11,7 +11,7 @@ import {
   VerifyApiKeyRequestSchema,
 } from "../gen/proto/tilegate/v1/api_key_service_pb.js";
 import { checked } from "../schema/validate.js";
-import { print } from "./output.js";
+import { print, printError } from "./output.js";
 import { CONFIGURED, parseTime, parseUuid, resolveAccount, showProgress, withBackend } from "./session.js";
 
 const ACCOUNT = ["--account <id or name>", "the account that owns the keys"] as const;
@@ -57,7 +57,7 @@ export function addKeyCommands(program: Command, env: NodeJS.ProcessEnv): void {
           const more = page.cursor === undefined ? "" : `; the next page: --cursor ${page.cursor}`;
           const unreadable = page.items.filter(({ token }) => token === undefined).length;
           const trouble = unreadable > 0 ? `; ${unreadable} can't be decrypted: rotate or delete them` : "";
-          process.stderr.write(`${shown}${trouble}${more}\n`);
+          printError(`${shown}${trouble}${more}`);
         }),
     );
 
@@ -146,7 +146,7 @@ export function addKeyCommands(program: Command, env: NodeJS.ProcessEnv): void {
           store: stores.apiKeys,
           vault: createVault(secrets.encryptionKeys),
           onProgress: ({ scanned }) => showProgress(`${scanned} keys`, false),
-          onUnreadable: (error) => process.stderr.write(`${error.message}\n`),
+          onUnreadable: (error) => printError(error.message),
         });
         showProgress(`${progress.scanned} keys`, true);
         print({ ...progress }, json);

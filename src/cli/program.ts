@@ -9,7 +9,7 @@ import { checked } from "../schema/validate.js";
 import { addHealthcheckCommand } from "./healthcheck.js";
 import { readImportFile } from "./import-file.js";
 import { addKeyCommands } from "./key-commands.js";
-import { print } from "./output.js";
+import { COMMAND_OUTPUT, print } from "./output.js";
 import { CONFIGURED, parseTime, parseUuid, resolveAccount, showProgress, withBackend } from "./session.js";
 
 /** Whoever can run a command with the installation's configuration acts as its operator. */
@@ -19,6 +19,7 @@ export function createProgram(env: NodeJS.ProcessEnv, version: string): Command 
     .version(version)
     // Commands inherit it: who runs the program decides about the process.
     .exitOverride()
+    .configureOutput(COMMAND_OUTPUT)
     .showHelpAfterError("(--help shows how)");
 
   program

@@ -4,6 +4,7 @@ import { DomainError } from "../domain/errors.js";
 import { DirectoryInUseError } from "../stores/directory-lock.js";
 import { MigrationError } from "../stores/migrations.js";
 import { addHealthcheckCommand } from "./healthcheck.js";
+import { COMMAND_OUTPUT, printError } from "./output.js";
 
 const EXIT_FAILURE = 1;
 const EXIT_CONFIGURATION = 2;
@@ -23,7 +24,7 @@ export async function run(args: readonly string[], env: NodeJS.ProcessEnv): Prom
     await serve(env);
     return undefined;
   } catch (error) {
-    process.stderr.write(`tilegate: ${describe(error)}\n`);
+    printError(`tilegate: ${describe(error)}`);
     return error instanceof ConfigError ? EXIT_CONFIGURATION : EXIT_FAILURE;
   }
 }
@@ -38,7 +39,7 @@ async function runProgram(args: readonly string[], env: NodeJS.ProcessEnv): Prom
     // Containers run the health check every few seconds: it doesn't load the service, which takes half a second.
     const program =
       args[0] === "healthcheck"
-        ? addHealthcheckCommand(new Command("tilegate").exitOverride(), env)
+        ? addHealthcheckCommand(new Command("tilegate").exitOverride().configureOutput(COMMAND_OUTPUT), env)
         : (await import("./program.js")).createProgram(env, version);
     await program.parseAsync(args, { from: "user" });
     return undefined;

@@ -5,6 +5,7 @@ import { readConfig } from "../config.js";
 import { systemClock } from "../domain/clock.js";
 import { OPERATOR } from "../domain/identity/principal.js";
 import { canonicalUuid, isUuid } from "../domain/uuid.js";
+import { printError } from "./output.js";
 
 export const CONFIGURED =
   "Configured by the environment, like the service: DATABASE_URL, or DATA_DIR for the embedded database.";
@@ -17,7 +18,7 @@ export async function withBackend(
   const config = readConfig(env);
   // Not before it is needed: help and a bad configuration needn't wait for it.
   const { openBackend } = await import("../backend.js");
-  const log = pino({ level: "warn", base: undefined }, pino.destination({ dest: 2, sync: true }));
+  const log = pino({ level: "warn", base: undefined }, { write: (line) => printError(line.trimEnd()) });
   await using backend = await openBackend({ config, clock: systemClock, log });
   await work(backend);
 }

@@ -170,6 +170,25 @@ describe("datasets import", () => {
     expect(await succeed(...(await importing(rows)))).toEqual({ created: 1_234, updated: 0 });
   });
 
+  test("terminal escapes: what messages quote of the file is shown, not obeyed, and begins no line of its own", async () => {
+    const hostile = "\u001b[2J\n\u009b\u202e";
+    const files: [content: unknown, lines: number][] = [
+      [
+        [
+          { ...row("bad"), [hostile]: 1 },
+          { ...row("bad"), kind: hostile },
+        ],
+        3,
+      ],
+      [hostile, 1],
+    ];
+    for (const [content, lines] of files) {
+      const stderr = await fail(...(await importing(content)));
+      expect(stderr).toContain("\\u001b[2J\\u000a\\u009b");
+      expect(stderr.match(/[\p{Cc}\p{Bidi_Control}]/gu)).toEqual(Array(lines).fill("\n"));
+    }
+  });
+
   test("says what is wrong with the file or the account", async () => {
     expect(await fail(...(await importing("{")))).toContain("not valid JSON");
     expect(await fail(...(await importing("7")))).toContain("array of datasets");

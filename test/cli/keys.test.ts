@@ -155,6 +155,26 @@ test("keys list goes on where the page before ended", async () => {
   expect(second.stderr).toBe(`${ids.length - 10} of ${ids.length} keys\n`);
 });
 
+test("terminal escapes: a tenant's key names reach the operator's terminal as text, and a program as they are", async () => {
+  const name = "\u001b]0;owned\u0007\r\u009b2J\u202ecba";
+  const { id } = await createKey({ name });
+  const { stdout } = await keys("list", "--account", "acme");
+  expect(stdout).toContain("\\u001b]0;owned\\u0007\\u000d\\u009b2J\\u202ecba");
+  expect(stdout.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\p{Bidi_Control}]/u);
+  const listed = await json<{ id: string; name: string }[]>("list", "--account", "acme");
+  expect(listed.find((key) => key.id === id)?.name).toBe(name);
+});
+
+test("terminal escapes: neither do arguments that a message quotes", async () => {
+  for (const args of [
+    ["rotate", "\u001b[2J"],
+    ["\u001b[2J"],
+    ["list", "--account", "a", "--limit", "\u009b"],
+  ]) {
+    expect((await fails(...args)).replaceAll("\n", "")).not.toMatch(/\p{Cc}/u);
+  }
+});
+
 test("keys list refuses a limit that is none", async () => {
   expect(await fails("list", "--account", "acme", "--limit", "9")).toContain("limit");
   expect(await fails("list", "--account", "acme", "--limit", "many")).toContain("whole number");
@@ -256,6 +276,7 @@ describe("keys reencrypt", () => {
     const listed = JSON.parse(stdout) as PrintedKey[];
     expect(code).toBe(0);
     expect(listed.map(({ token }) => token)).toEqual(listed.map(() => null));
+    expect(stderr).toContain("is encrypted under a key that is not in ENCRYPTION_KEYS");
     expect(stderr).toContain(`; ${listed.length} can't be decrypted: rotate or delete them`);
     const table = await runCommand(["keys", "list", "--account", "acme"], environment(newEncryptionKey()));
     expect(table.stdout).toMatch(/ \(unreadable\) /);
