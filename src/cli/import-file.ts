@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { constants, open } from "node:fs/promises";
 import { fromJson, type JsonObject, type JsonValue } from "@bufbuild/protobuf";
 import type { DatasetInput } from "../domain/datasets/dataset-rules.js";
 import { DomainError, invalid } from "../domain/errors.js";
@@ -6,6 +6,9 @@ import { DatasetSchema } from "../gen/proto/tilegate/v1/dataset_pb.js";
 import { toInput } from "../rpc/dataset-service.js";
 import { requireStorableText, violationsOf } from "../schema/validate.js";
 import { escapeControls } from "./output.js";
+
+/** Some 440,000 datasets, which take 0.4 GB of memory to read. A file is one transaction, so it can't be taken in parts. */
+const MAX_FILE_MIB = 64;
 
 /** Enough to see what kind of mistake it is. */
 const MAX_REPORTED = 20;
@@ -18,7 +21,7 @@ const ENUM_PREFIXES: Record<string, string> = {
 
 /**
  * The datasets of an import file: a JSON array of Dataset messages, or an object whose `datasets` is one. Field names
- * in snake or camel case; enum values also in short (`vector`, `public`, `draft`).
+ * in snake or camel case; enum values also in short (`vector`, `public`, `draft`). UTF-8, up to 64 MiB, in a regular file.
  * @throws DomainError that names every bad row by index and field, up to 20 of them.
  */
 export async function readImportFile(path: string): Promise<DatasetInput[]> {
@@ -42,9 +45,27 @@ export async function readImportFile(path: string): Promise<DatasetInput[]> {
 
 async function readText(path: string): Promise<string> {
   try {
-    return await readFile(path, "utf8");
+    // Without O_NONBLOCK, opening a FIFO waits for somebody to write to it. What it is, is asked of what was opened: a
+    // path may be another's a moment later.
+    await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const stats = await file.stat();
+    if (!stats.isFile()) throw invalid("FILE", "is not a regular file");
+    // Some that the kernel makes up say so too, and never end.
+    if (stats.size === 0) throw invalid("FILE", "is empty");
+    if (stats.size > MAX_FILE_MIB * 2 ** 20) throw invalid("FILE", `is larger than ${MAX_FILE_MIB} MiB`);
+    return decode(await file.readFile());
   } catch (error) {
+    if (error instanceof DomainError) throw error;
     throw invalid("FILE", escapeControls(error instanceof Error ? error.message : "can't be read"));
+  }
+}
+
+/** A byte order mark is no part of the text, and editors put one there. */
+function decode(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw invalid("FILE", "is not UTF-8");
   }
 }
 

@@ -1,4 +1,5 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { readFile, symlink, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { runCommand } from "../harness/command.js";
@@ -189,8 +190,50 @@ describe("datasets import", () => {
     }
   });
 
+  test("takes a file that begins with a byte order mark, as editors write it", async () => {
+    const text = JSON.stringify([row("marked")]);
+    expect(await succeed(...(await importing(`\ufeff${text}`)))).toEqual({ created: 1, updated: 0 });
+    expect(await fail(...(await importing(`\ufeff\ufeff${text}`)))).toContain("not valid JSON");
+  });
+
+  test("waiting for ever: what is no regular file is refused at once", async () => {
+    const [fifo, link] = [join(directory.path, "fifo"), join(directory.path, "link")];
+    execFileSync("mkfifo", [fifo]);
+    await symlink("/dev/zero", link);
+    for (const path of [fifo, link, "/dev/zero", directory.path]) {
+      expect(await fail("datasets", "import", path, "--account", "acme")).toBe(
+        "tilegate: FILE: is not a regular file\n",
+      );
+    }
+  });
+
+  test("follows a link to a regular file", async () => {
+    const link = join(directory.path, "link to a file");
+    await symlink(await file([row("linked")]), link);
+    expect(await succeed("datasets", "import", link, "--account", "acme")).toMatchObject({ created: 1 });
+  });
+
+  test("filling the memory: a file of more than 64 MiB is refused unread", async () => {
+    const path = await file("[]");
+    await truncate(path, 64 * 2 ** 20 + 1);
+    expect(await fail("datasets", "import", path, "--account", "acme")).toContain(
+      "FILE: is larger than 64 MiB",
+    );
+    await truncate(path, 64 * 2 ** 20);
+    expect(await fail("datasets", "import", path, "--account", "acme")).toContain("not valid JSON");
+  });
+
+  test("refuses text that is not UTF-8, rather than to guess what it says", async () => {
+    const path = await file("");
+    for (const bytes of [Buffer.from("\ufeff[]", "utf16le"), Buffer.from('[{"title":"Ä"}]', "latin1")]) {
+      await writeFile(path, bytes);
+      expect(await fail("datasets", "import", path, "--account", "acme")).toContain("FILE: is not UTF-8");
+    }
+  });
+
   test("says what is wrong with the file or the account", async () => {
     expect(await fail(...(await importing("{")))).toContain("not valid JSON");
+    expect(await fail(...(await importing("")))).toContain("FILE: is empty");
     expect(await fail(...(await importing("7")))).toContain("array of datasets");
     expect(await fail(...(await importing("[]")))).toContain("no dataset");
     expect(await fail(...(await importing([row("x")], "nobody")))).toBe("tilegate: account not found\n");
