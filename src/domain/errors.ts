@@ -59,9 +59,9 @@ export function overloaded(): DomainError {
 }
 
 /** For our own outages: never "you may not" when the truth is "I can't tell". */
-export function unavailable(what: string, cause: unknown): DomainError {
+export function unavailable(what: string, cause: unknown, retryAfterSeconds = 1): DomainError {
   return new DomainError("unavailable", "UNAVAILABLE", `${what} can't be reached now, try again`, {
     cause,
-    retryAfterSeconds: 1,
+    retryAfterSeconds,
   });
 }

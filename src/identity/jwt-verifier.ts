@@ -1,15 +1,17 @@
 import { createSecretKey } from "node:crypto";
 import {
-  createRemoteJWKSet,
   errors,
   type JWTPayload,
   type JWTVerifyGetKey,
   type JWTVerifyOptions,
+  type JWTVerifyResult,
   jwtVerify,
 } from "jose";
 import type { Clock } from "../domain/clock.js";
-import { DomainError, unavailable } from "../domain/errors.js";
+import { DomainError } from "../domain/errors.js";
 import type { JwtClaims, JwtVerifier } from "../domain/identity/jwt.js";
+import { hasDuplicateMember, isAcceptedType, isCanonicalJws } from "./jws-form.js";
+import { createPublishedKeys } from "./published-keys.js";
 
 /** Whose tokens are accepted, and what their claims are called. */
 export type JwtTrust = JwtRules & (SharedSecret | PublishedKeys);
@@ -56,31 +58,41 @@ const NOT_BEFORE_LEEWAY_SECONDS = 5;
 // ECMAScript's last representable time.
 const MAX_TIME_SECONDS = 8.64e12;
 
-type VerifySignature = (token: string, rules: JWTVerifyOptions) => Promise<JWTPayload>;
+type VerifySignature = (token: string, rules: JWTVerifyOptions) => Promise<JWTVerifyResult>;
 
 /**
- * Verifies signed JWTs. `exp` and `sub` are required. Published keys are fetched on first use, kept for 10 minutes,
- * and fetched again for an unknown `kid`, at most every 30 seconds: tokens of a provider that rotates must carry one.
+ * Verifies signed JWTs. `exp` and `sub` are required. A `typ` that is neither `JWT` nor `at+jwt`, a part that is not
+ * canonical base64url and a name that is there twice are refused. Tokens of a provider that rotates its keys must carry
+ * a `kid`.
  */
 export function createJwtVerifier(options: JwtVerifierOptions): JwtVerifier {
   const verifySignature =
     "secret" in options
       ? withSecret(options.secret)
-      : withPublishedKeys(options.jwksUrl, options.jwksTimeoutMs ?? 3_000);
+      : withPublishedKeys(
+          createPublishedKeys({
+            url: options.jwksUrl,
+            clock: options.clock,
+            timeoutMs: options.jwksTimeoutMs ?? 3_000,
+          }),
+        );
 
   return {
     async verify(token) {
-      const now = options.clock();
-      const payload = await verifySignature(token, {
+      if (!isCanonicalJws(token)) throw malformed();
+      const { payload, protectedHeader } = await verifySignature(token, {
         issuer: options.issuer,
         audience: options.audience,
         clockTolerance: NOT_BEFORE_LEEWAY_SECONDS,
-        currentDate: now,
+        currentDate: options.clock(),
       }).catch((error: unknown) => {
         throw refusal(error);
       });
+      if (!isAcceptedType(protectedHeader.typ)) throw invalidToken("its type is not accepted");
+      if (hasDuplicateMember(token)) throw malformed();
       const claims = readClaims(payload, options);
-      if (claims.expires <= now) throw expired();
+      // By what time it is now: the keys may have been fetched meanwhile.
+      if (claims.expires <= options.clock()) throw expired();
       return claims;
     },
   };
@@ -88,29 +100,20 @@ export function createJwtVerifier(options: JwtVerifierOptions): JwtVerifier {
 
 function withSecret(secret: string): VerifySignature {
   const key = createSecretKey(secret, "utf8");
-  return async (token, rules) =>
-    (await jwtVerify(token, key, { ...rules, algorithms: SECRET_ALGORITHMS })).payload;
+  return (token, rules) => jwtVerify(token, key, { ...rules, algorithms: SECRET_ALGORITHMS });
 }
 
-function withPublishedKeys(url: URL, timeoutMs: number): VerifySignature {
-  const keySet = createRemoteJWKSet(url, { timeoutDuration: timeoutMs });
-  const findKey: JWTVerifyGetKey = (header, token) =>
-    keySet(header, token).catch((error: unknown) => {
-      const unknownKey =
-        error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys;
-      throw unknownKey ? error : unavailable("the identity provider's keys", error);
-    });
-
+function withPublishedKeys(findKey: JWTVerifyGetKey): VerifySignature {
   return async (token, rules) => {
     const options = { ...rules, algorithms: PUBLISHED_ALGORITHMS };
     try {
-      return (await jwtVerify(token, findKey, options)).payload;
+      return await jwtVerify(token, findKey, options);
     } catch (error) {
       // A token without `kid` while the set has several keys of its type: any of them may have signed it.
       if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error;
       for await (const key of error) {
         try {
-          return (await jwtVerify(token, key, options)).payload;
+          return await jwtVerify(token, key, options);
         } catch (failure) {
           if (!(failure instanceof errors.JWSSignatureVerificationFailed)) throw failure;
         }
@@ -163,13 +166,15 @@ function refusal(error: unknown): unknown {
   if (error instanceof errors.JWKSNoMatchingKey) return invalidToken("it is signed with an unknown key");
   if (error instanceof errors.JWSSignatureVerificationFailed)
     return invalidToken("its signature does not verify");
-  return invalidToken("it is malformed");
+  return malformed();
 }
 
 const expired = () => new DomainError("unauthenticated", "TOKEN_EXPIRED", "the token has expired");
 
 const claimRefused = (claim: string) =>
   invalidToken(`its ${claim} claim is missing, malformed or not accepted`);
+
+const malformed = () => invalidToken("it is malformed");
 
 const invalidToken = (why: string) =>
   new DomainError("unauthenticated", "TOKEN_INVALID", `the token is invalid: ${why}`);

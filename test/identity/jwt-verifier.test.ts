@@ -1,7 +1,8 @@
+import { createHmac } from "node:crypto";
 import { base64url } from "jose";
 import { describe, expect, test } from "vitest";
 import { createJwtVerifier, type JwtVerifierOptions } from "../../src/identity/jwt-verifier.js";
-import { defaults, failureOf, forge, now, nowSeconds, secret, sign, valid } from "./tokens.js";
+import { defaults, failureOf, forge, now, nowSeconds, secret, sign, signParts, valid } from "./tokens.js";
 
 const verifierWithSecret = (options: Partial<JwtVerifierOptions> = {}) =>
   createJwtVerifier({ ...defaults, secret, ...options });
@@ -72,19 +73,7 @@ describe("claims", () => {
     ["roles that are an object", { ...valid, roles: { admin: true } }],
     ["roles that are not all strings", { ...valid, roles: ["admin", 7] }],
   ])("a token with %s is refused", async (_, payload) => {
-    const token = forge({ alg: "HS256" }, payload);
-    const [header, body] = token.split(".");
-    const key = await crypto.subtle.importKey(
-      "raw",
-      Buffer.from(secret),
-      { name: "HMAC", hash: "SHA-256" },
-      false,
-      ["sign"],
-    );
-    const signature = await crypto.subtle.sign("HMAC", key, Buffer.from(`${header}.${body}`));
-    expect(await refusalOf(`${header}.${body}.${base64url.encode(new Uint8Array(signature))}`)).toBe(
-      "TOKEN_INVALID",
-    );
+    expect(await refusalOf(signParts('{"alg":"HS256"}', JSON.stringify(payload)))).toBe("TOKEN_INVALID");
   });
 });
 
@@ -121,6 +110,82 @@ describe("issuer and audience", () => {
     ["no audience", { ...valid, iss: good.iss }],
   ])("a token with %s is refused", async (_, payload) => {
     expect(await refusalOf(await sign(payload), rules)).toBe("TOKEN_INVALID");
+  });
+});
+
+describe("type", () => {
+  const typed = (typ: unknown) => signParts(JSON.stringify({ alg: "HS256", typ }), JSON.stringify(valid));
+
+  test.each([undefined, "JWT", "jwt", "at+jwt", "AT+JWT", "application/jwt", "Application/at+JWT"])(
+    "%s is that of a token for us",
+    async (typ) => {
+      expect((await verifierWithSecret().verify(typed(typ))).subject).toBe("alice");
+    },
+  );
+
+  test.each([
+    ...[
+      "logout+jwt",
+      "dpop+jwt",
+      "secevent+jwt",
+      "JOSE",
+      "JWT+x",
+      "x/jwt",
+      "application/",
+      " JWT",
+      "JWT\n",
+      "",
+    ],
+    ...[null, 7, ["JWT"]],
+  ])("a token of its issuer to another end is no credential: %j", async (typ) => {
+    expect(await refusalOf(typed(typ))).toBe("TOKEN_INVALID");
+  });
+});
+
+describe("a token is written in one way only", () => {
+  const swapLast = (text: string, by: (last: string) => string) => text.slice(0, -1) + by(text.slice(-1));
+  // One bit more: the last of those that belong to no byte.
+  const nextLetter = (letter: string) => String.fromCharCode(letter.charCodeAt(0) + 1);
+
+  test.each<[string, (signature: string) => string]>([
+    ["padding", (signature) => `${signature}=`],
+    ["bits beyond its last byte", (signature) => swapLast(signature, nextLetter)],
+    ["a blank", (signature) => `${signature} `],
+    ["a line break within", (signature) => `${signature.slice(0, 8)}\n${signature.slice(8)}`],
+    ["base64's own letters", (signature) => signature.replaceAll("-", "+").replaceAll("_", "/")],
+  ])("a signature with %s, which is the same to a lenient reader, is refused", async (_, change) => {
+    const signatureOf = (token: string) => token.slice(token.lastIndexOf(".") + 1);
+    const tokens = await Promise.all(
+      Array.from({ length: 20 }, (_, index) => sign({ ...valid, sub: `alice${index}` })),
+    );
+    const token = tokens.find((each) => /[-_].*[A-Za-y0-8]$/.test(signatureOf(each))) ?? "";
+    const signature = signatureOf(token);
+    expect(await refusalOf(token.replace(signature, change(signature)))).toBe("TOKEN_INVALID");
+    expect((await verifierWithSecret().verify(token)).roles).toEqual([]);
+  });
+
+  test.each([
+    ["header", '{"alg":"HS256"} ', JSON.stringify(valid)],
+    ["claims", '{"alg":"HS256"}', `${JSON.stringify(valid)}  `],
+  ])("its %s likewise, although they are signed as they are", async (part, header, claims) => {
+    const encoded = [header, claims].map((text) => Buffer.from(text).toString("base64url"));
+    const at = part === "header" ? 0 : 1;
+    for (const change of [(text: string) => `${text}=`, (text: string) => swapLast(text, nextLetter)]) {
+      const input = encoded.map((text, index) => (index === at ? change(text) : text)).join(".");
+      const signature = createHmac("sha256", secret).update(input).digest("base64url");
+      expect(await refusalOf(`${input}.${signature}`)).toBe("TOKEN_INVALID");
+    }
+  });
+
+  test.each([
+    ["two exp", '{"alg":"HS256"}', `{"sub":"alice","exp":${nowSeconds - 60},"exp":${valid.exp}}`],
+    ["two exp, one escaped", '{"alg":"HS256"}', `{"sub":"alice","exp":1,"\\u0065xp":${valid.exp}}`],
+    ["two sub", '{"alg":"HS256"}', `{"sub":"mallory","exp":${valid.exp},"sub":"alice"}`],
+    ["a name twice in a claim", '{"alg":"HS256"}', `{"sub":"alice","exp":${valid.exp},"x":{"y":1,"y":1}}`],
+    ["two alg", '{"alg":"none","alg":"HS256"}', JSON.stringify(valid)],
+    ["two typ", '{"alg":"HS256","typ":"logout+jwt","typ":"JWT"}', JSON.stringify(valid)],
+  ])("one with %s, of which each reader takes another, is refused", async (_, header, claims) => {
+    expect(await refusalOf(signParts(header, claims))).toBe("TOKEN_INVALID");
   });
 });
 

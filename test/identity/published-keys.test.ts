@@ -3,13 +3,9 @@ import { once } from "node:events";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { base64url, exportJWK, exportSPKI, generateKeyPair, type JWK, type JWTPayload, SignJWT } from "jose";
-import { afterEach, expect, test, vi } from "vitest";
-import { createJwtVerifier } from "../../src/identity/jwt-verifier.js";
-import { defaults, failureOf, nowSeconds, secret, sign, valid } from "./tokens.js";
-
-afterEach(() => {
-  vi.useRealTimers();
-});
+import { expect, test } from "vitest";
+import { createJwtVerifier, type JwtVerifierOptions } from "../../src/identity/jwt-verifier.js";
+import { defaults, failureOf, now, nowSeconds, secret, sign, valid } from "./tokens.js";
 
 /** An identity provider on loopback; `answer` may be replaced at any time. */
 async function startProvider(...keys: JWK[]) {
@@ -51,8 +47,21 @@ async function createKey(alg: string, kid?: string) {
   return { jwk, publicKey, sign: (payload: JWTPayload) => sign(payload, alg, privateKey, kid) };
 }
 
-const verifierFor = (jwksUrl: URL, jwksTimeoutMs?: number) =>
-  createJwtVerifier({ ...defaults, jwksUrl, ...(jwksTimeoutMs !== undefined && { jwksTimeoutMs }) });
+const verifierFor = (jwksUrl: URL, options: Partial<JwtVerifierOptions> = {}) =>
+  createJwtVerifier({ ...defaults, ...options, jwksUrl });
+
+/** Valid for as long as these tests' clocks run. */
+const lasting = { ...valid, exp: nowSeconds + 3_600 };
+
+function createManualClock() {
+  let nowMs = now.getTime();
+  return {
+    clock: () => new Date(nowMs),
+    advance: (milliseconds: number) => {
+      nowMs += milliseconds;
+    },
+  };
+}
 
 test.each([
   ...["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"],
@@ -139,38 +148,38 @@ test("the keys are fetched once for all who wait, and kept", async () => {
 });
 
 test("a rotated key is picked up, and unknown ones make no flood of requests", async () => {
-  vi.useFakeTimers({ toFake: ["Date"] });
+  const { clock, advance } = createManualClock();
   const [one, two] = [await createKey("ES256", "one"), await createKey("ES256", "two")];
   const stranger = await createKey("ES256", "three");
   await using provider = await startProvider(one.jwk);
-  const verifier = verifierFor(provider.url);
-  await verifier.verify(await one.sign(valid));
+  const verifier = verifierFor(provider.url, { clock });
+  await verifier.verify(await one.sign(lasting));
   provider.publish(two.jwk);
 
-  expect((await failureOf(verifier.verify(await two.sign(valid)))).kind).toBe("unauthenticated");
+  expect((await failureOf(verifier.verify(await two.sign(lasting)))).kind).toBe("unauthenticated");
   expect(provider.requests()).toBe(1);
 
-  vi.setSystemTime(Date.now() + 30_001);
-  expect((await verifier.verify(await two.sign(valid))).subject).toBe("alice");
+  advance(30_001);
+  expect((await verifier.verify(await two.sign(lasting))).subject).toBe("alice");
   expect(provider.requests()).toBe(2);
 
-  vi.setSystemTime(Date.now() + 30_001);
+  advance(30_001);
   for (const key of [stranger, one]) {
-    const failure = await failureOf(verifier.verify(await key.sign(valid)));
+    const failure = await failureOf(verifier.verify(await key.sign(lasting)));
     expect(failure).toMatchObject({ kind: "unauthenticated", reason: "TOKEN_INVALID" });
   }
   expect(provider.requests()).toBe(3);
 });
 
 test("a key that the provider withdrew is refused after 10 minutes", async () => {
-  vi.useFakeTimers({ toFake: ["Date"] });
+  const { clock, advance } = createManualClock();
   const [one, two] = [await createKey("ES256", "one"), await createKey("ES256", "two")];
   await using provider = await startProvider(one.jwk);
-  const verifier = verifierFor(provider.url);
-  const token = await one.sign(valid);
+  const verifier = verifierFor(provider.url, { clock });
+  const token = await one.sign(lasting);
   await verifier.verify(token);
   provider.publish(two.jwk);
-  vi.setSystemTime(Date.now() + 600_001);
+  advance(600_001);
   expect((await failureOf(verifier.verify(token))).reason).toBe("TOKEN_INVALID");
 });
 
@@ -191,13 +200,15 @@ test.each(outages)("a provider that %s is our outage, never a refusal", async (_
   await using provider = await startProvider(key.jwk);
   const working = provider.answer;
   provider.answer = answer;
-  const verifier = verifierFor(provider.url, 1_000);
+  const { clock, advance } = createManualClock();
+  const verifier = verifierFor(provider.url, { clock, jwksTimeoutMs: 1_000 });
   const token = await key.sign(valid);
   const failure = await failureOf(verifier.verify(token));
-  expect(failure).toMatchObject({ kind: "unavailable", reason: "UNAVAILABLE" });
+  expect(failure).toMatchObject({ kind: "unavailable", reason: "UNAVAILABLE", retryAfterSeconds: 5 });
   expect(failure.cause).toBeInstanceOf(Error);
 
   provider.answer = working;
+  advance(5_000);
   expect((await verifier.verify(token)).subject).toBe("alice");
 });
 
@@ -209,13 +220,101 @@ test("a provider that refuses connections is our outage", async () => {
 });
 
 test("keys that are known outlast an outage; for an unknown one we can't tell", async () => {
-  vi.useFakeTimers({ toFake: ["Date"] });
+  const { clock, advance } = createManualClock();
   const [one, two] = [await createKey("ES256", "one"), await createKey("ES256", "two")];
   await using provider = await startProvider(one.jwk);
-  const verifier = verifierFor(provider.url);
-  await verifier.verify(await one.sign(valid));
+  const verifier = verifierFor(provider.url, { clock });
+  await verifier.verify(await one.sign(lasting));
   provider.answer = html;
-  vi.setSystemTime(Date.now() + 30_001);
-  expect((await failureOf(verifier.verify(await two.sign(valid)))).kind).toBe("unavailable");
-  expect((await verifier.verify(await one.sign(valid))).subject).toBe("alice");
+  advance(30_001);
+  expect((await failureOf(verifier.verify(await two.sign(lasting)))).kind).toBe("unavailable");
+  expect((await verifier.verify(await one.sign(lasting))).subject).toBe("alice");
+});
+
+test.each(outages)("no flood of tokens becomes one of requests to a provider that %s", async (_, answer) => {
+  const key = await createKey("ES256", "one");
+  await using provider = await startProvider(key.jwk);
+  provider.answer = answer;
+  const { clock, advance } = createManualClock();
+  const verifier = verifierFor(provider.url, { clock, jwksTimeoutMs: 200 });
+  const token = await key.sign(lasting);
+  const fifty = async () => {
+    const failures = await Promise.all(Array.from({ length: 50 }, () => failureOf(verifier.verify(token))));
+    return failures.map(({ kind, retryAfterSeconds }) => ({ kind, retryAfterSeconds }));
+  };
+  const allUnavailable = (retryAfterSeconds: number) =>
+    Array(50).fill({ kind: "unavailable", retryAfterSeconds });
+
+  expect(await fifty()).toEqual(allUnavailable(5));
+  expect(provider.requests()).toBe(1);
+  advance(4_001);
+  expect(await fifty()).toEqual(allUnavailable(1));
+  expect(provider.requests()).toBe(1);
+  advance(999);
+  expect(await fifty()).toEqual(allUnavailable(10));
+  expect(provider.requests()).toBe(2);
+});
+
+test("the longer a provider fails the less it is asked, down to every 30 seconds; once it answers all is forgotten", async () => {
+  const [one, two] = [await createKey("ES256", "one"), await createKey("ES256", "two")];
+  await using provider = await startProvider(one.jwk);
+  const working = provider.answer;
+  const { clock, advance } = createManualClock();
+  const verifier = verifierFor(provider.url, { clock });
+  const token = await one.sign(lasting);
+
+  const pauses: (number | undefined)[] = [];
+  provider.answer = html;
+  for (let failures = 0; failures < 5; failures++) {
+    const { retryAfterSeconds = 0 } = await failureOf(verifier.verify(token));
+    pauses.push(retryAfterSeconds);
+    advance(retryAfterSeconds * 1_000);
+  }
+  expect(pauses).toEqual([5, 10, 20, 30, 30]);
+  expect(provider.requests()).toBe(5);
+
+  provider.answer = working;
+  expect((await verifier.verify(token)).subject).toBe("alice");
+  provider.answer = html;
+  advance(30_000);
+  expect((await failureOf(verifier.verify(await two.sign(lasting)))).retryAfterSeconds).toBe(5);
+});
+
+test("keys that are known serve for their 10 minutes while every fetch fails, and unknown ones don't shorten them", async () => {
+  const [one, two] = [await createKey("ES256", "one"), await createKey("ES256", "two")];
+  await using provider = await startProvider(one.jwk);
+  const { clock, advance } = createManualClock();
+  const verifier = verifierFor(provider.url, { clock });
+  const [known, unknown] = [await one.sign(lasting), await two.sign(lasting)];
+  await verifier.verify(known);
+  provider.answer = html;
+  advance(30_000);
+  for (let elapsedMs = 30_000; elapsedMs < 600_000; elapsedMs += 30_000) {
+    expect((await failureOf(verifier.verify(unknown))).kind).toBe("unavailable");
+    expect((await verifier.verify(known)).subject).toBe("alice");
+    advance(30_000);
+  }
+  expect(provider.requests()).toBe(1 + 19);
+  expect((await failureOf(verifier.verify(known))).kind).toBe("unavailable");
+});
+
+test("a token that expires while the keys are fetched is refused", async () => {
+  const key = await createKey("ES256", "one");
+  await using provider = await startProvider(key.jwk);
+  const { clock, advance } = createManualClock();
+  const publish = provider.answer;
+  provider.answer = (request, response) => {
+    advance(2_000);
+    publish(request, response);
+  };
+  const token = await key.sign({ ...valid, exp: nowSeconds + 1 });
+  const failure = await failureOf(verifierFor(provider.url, { clock }).verify(token));
+  expect(failure.reason).toBe("TOKEN_EXPIRED");
+});
+
+test("a published key that can't be used is our outage, never a refusal", async () => {
+  const key = await createKey("ES256", "one");
+  await using provider = await startProvider({ ...key.jwk, x: "AA" });
+  const failure = await failureOf(verifierFor(provider.url).verify(await key.sign(valid)));
+  expect(failure).toMatchObject({ kind: "unavailable", retryAfterSeconds: 1 });
 });
