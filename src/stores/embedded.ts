@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { PGlite } from "@electric-sql/pglite";
 import { PrismaPGlite } from "pglite-prisma-adapter";
+import { withCheckedCommit } from "./checked-commit.js";
 import { lockDirectory } from "./directory-lock.js";
 import type { Driver } from "./driver.js";
 import type { MigrationSession } from "./migrations.js";
@@ -35,7 +36,7 @@ export async function openEmbedded({ dataDir }: EmbeddedOptions): Promise<Driver
     // It has the time zone of the machine that created it, and Prisma's adapter takes the digits of a time for UTC.
     await pglite.exec("SET TIME ZONE 'UTC'");
     return {
-      adapter: new PrismaPGlite(pglite),
+      adapter: withCheckedCommit(new PrismaPGlite(pglite)),
       migrationSession: (work) => work(pgliteSession(pglite)),
       [Symbol.asyncDispose]: async () => {
         await keepingExitCode(() => pglite.close());

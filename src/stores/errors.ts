@@ -26,10 +26,10 @@ const UNAVAILABLE_KINDS = new Set<unknown>([
   "DatabaseDoesNotExist",
 ]);
 
-// SQLSTATE: connection exceptions, insufficient resources, shutdown and recovery, statement timeout, lock timeout,
-// idle-in-transaction timeout, a standby that is read-only. P2028: Prisma could not start a transaction in time,
+// SQLSTATE: connection exceptions, insufficient resources (a full disk among them), a disk that fails, shutdown and
+// recovery, statement timeout, lock timeout, idle-in-transaction timeout, a standby that is read-only. P2028: Prisma could not start a transaction in time,
 // or it took too long.
-const UNAVAILABLE_CODES = /^(08...|53...|57P..|57014|55P03|25P03|25006|P2028)$/;
+const UNAVAILABLE_CODES = /^(08...|53...|58030|57P..|57014|55P03|25P03|25006|P2028)$/;
 
 // node-postgres gives these no code.
 const UNAVAILABLE_MESSAGES =
