@@ -41,7 +41,7 @@ export interface Datasets {
 
 export interface DatasetsOptions {
   readonly store: DatasetStore;
-  readonly accounts: Pick<AccountStore, "find">;
+  readonly accounts: Pick<AccountStore, "find" | "findOnly">;
   readonly tenancy: Tenancy;
   readonly cursors: Cursors;
   readonly clock: Clock;
@@ -64,6 +64,11 @@ export function createDatasets({ store, accounts, tenancy, cursors, clock }: Dat
     const accountId = managedAccount(requireManager(caller), requested, field);
     if ((await accounts.find(accountId)) === undefined) throw notFound("account");
     return accountId;
+  }
+
+  /** With several accounts ids are the operator's to choose: a refusal of one that is taken would tell of another account's. */
+  async function mayChooseIds(caller: Caller): Promise<boolean> {
+    return requireManager(caller).all || (await accounts.findOnly()) !== undefined;
   }
 
   function newDataset(accountId: string, input: DatasetInput, path: string): Dataset {
@@ -102,6 +107,7 @@ export function createDatasets({ store, accounts, tenancy, cursors, clock }: Dat
     async create(caller, input) {
       const accountId = await owningAccount(caller, input.accountId, "dataset.account_id");
       const dataset = newDataset(accountId, input, "dataset");
+      if (input.id !== undefined && !(await mayChooseIds(caller))) throw notToBeChosen("dataset.id");
       await retrying(() =>
         store.transaction(async (transaction) => {
           const taken = await transaction.findTaken([dataset.id], [dataset.scope]);
@@ -154,12 +160,14 @@ export function createDatasets({ store, accounts, tenancy, cursors, clock }: Dat
           (index) => `datasets[${index}].table_name`,
         );
       if (repeated !== undefined) throw repeated;
+      const choosesIds = await mayChooseIds(caller);
       return retrying(() =>
         store.transaction(async (transaction) => {
           const ids: string[] = [];
           let createdCount = 0;
           for (let start = 0; start < fresh.length; start += UPSERT_CHUNK) {
-            const chunk = await merge(transaction, fresh.slice(start, start + UPSERT_CHUNK), inputs, start);
+            const some = fresh.slice(start, start + UPSERT_CHUNK);
+            const chunk = await merge(transaction, some, inputs, start, choosesIds);
             await transaction.save(chunk.datasets);
             ids.push(...chunk.datasets.map(({ id }) => id));
             createdCount += chunk.createdCount;
@@ -178,6 +186,7 @@ async function merge(
   fresh: readonly Dataset[],
   inputs: readonly DatasetInput[],
   start: number,
+  choosesIds: boolean,
 ) {
   const taken = await transaction.findTaken(
     fresh.map(({ id }) => id),
@@ -191,13 +200,14 @@ async function merge(
     const holder = byScope.get(dataset.scope);
     const named = inputs[start + offset]?.id !== undefined;
     const existing = named ? byId.get(dataset.id) : holder;
+    const isOwn = existing?.accountId === dataset.accountId;
+    if (named && !isOwn && !choosesIds) throw notToBeChosen(`${path}.id`);
     if (existing === undefined) {
       if (holder !== undefined) throw alreadyExists(`${path}.table_name`);
       createdCount += 1;
       return dataset;
     }
-    if (existing.accountId !== dataset.accountId)
-      throw alreadyExists(`${path}.${named ? "id" : "table_name"}`);
+    if (!isOwn) throw alreadyExists(`${path}.${named ? "id" : "table_name"}`);
     if (existing.kind !== dataset.kind) throw invalid(`${path}.kind`, "is immutable");
     if (existing.tableName !== dataset.tableName) throw invalid(`${path}.table_name`, "is immutable");
     if (existing.deleted !== undefined) createdCount += 1;
@@ -206,6 +216,10 @@ async function merge(
   });
   return { datasets, createdCount };
 }
+
+/** The same for an id that is free and for one that is another account's. */
+const notToBeChosen = (field: string) =>
+  invalid(field, "only the operator may choose ids where there are several accounts");
 
 async function retrying<T>(attempt: () => Promise<T>): Promise<T> {
   for (let attempts = 1; ; attempts += 1) {
