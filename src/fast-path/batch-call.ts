@@ -1,5 +1,6 @@
-import { decideAccess, isOpen, type ProtectedDataset } from "../domain/access/access.js";
-import { refusalOf, type TileTokens } from "../domain/tokens/tile-tokens.js";
+import { decideAccess, isOpen } from "../domain/access/access.js";
+import type { Caller } from "../domain/identity/principal.js";
+import { type KnownDataset, refusalOf, type TileTokens } from "../domain/tokens/tile-tokens.js";
 import { isCanonicalUuid } from "../domain/uuid.js";
 import { binaryEncoding, type Encoding, geoLensEncoding, jsonEncoding } from "./encodings.js";
 import type { HotCall, Question } from "./hot-call.js";
@@ -32,13 +33,14 @@ export function createGeoLensCall(options: BatchCallOptions): HotCall {
 const MAX_IDS = 50;
 
 /** Datasets that are asked for in one second: as many as the process knows at a time. */
-const MAX_DATASETS = 10_000;
+const MAX_DATASETS = 5_000;
 
 /** What stands in an answer for a dataset, in this second. */
 interface Known {
-  readonly dataset: ProtectedDataset;
-  /** Of its token, for those who may have it. */
-  readonly entry: string;
+  /** Absent: everybody may have its token. */
+  readonly guarded: KnownDataset | undefined;
+  /** Of its token. Absent until somebody asks who may have it. */
+  entry: string | undefined;
   /** The last batch that it was in. */
   batch: number;
 }
@@ -48,12 +50,22 @@ function createBatches(encoding: Encoding, { tileTokens, generation }: BatchCall
   let batch = 0;
 
   function learn(known: Map<string, Known>, id: string): Known | undefined {
-    const prepared = tileTokens.peek(id);
-    if (prepared === undefined) return undefined;
-    const { dataset, token } = prepared;
-    const learnt = { dataset, entry: encoding.entryOf(id, token), batch: 0 };
+    const found = tileTokens.peek(id);
+    if (found === undefined) return undefined;
+    const learnt: Known = isOpen(found.dataset)
+      ? { guarded: undefined, entry: encoding.entryOf(id, found.token()), batch: 0 }
+      : { guarded: found, entry: undefined, batch: 0 };
     known.set(id, learnt);
     return learnt;
+  }
+
+  /** Undefined: who asks may not know of it, and must wait as long as for what isn't there. */
+  function entryFor(caller: Caller, id: string, { dataset, token }: KnownDataset, known: Known) {
+    const decision = decideAccess(dataset, caller);
+    if (decision === "not_found") return undefined;
+    if (decision !== "granted") return encoding.entryOf(id, refusalOf(decision));
+    known.entry ??= encoding.entryOf(id, token());
+    return known.entry;
   }
 
   return (ids: readonly string[] | undefined): Question | undefined => {
@@ -69,9 +81,10 @@ function createBatches(encoding: Encoding, { tileTokens, generation }: BatchCall
           // Unknown, or asked for twice.
           if (one === undefined || one.batch === batch) return undefined;
           one.batch = batch;
-          isForAll &&= isOpen(one.dataset);
-          const decision = decideAccess(one.dataset, caller);
-          entries.push(decision === "granted" ? one.entry : encoding.entryOf(id, refusalOf(decision)));
+          isForAll &&= one.guarded === undefined;
+          const entry = one.guarded === undefined ? one.entry : entryFor(caller, id, one.guarded, one);
+          if (entry === undefined) return undefined;
+          entries.push(entry);
         }
         return { message: encoding.join(entries), isForAll };
       },

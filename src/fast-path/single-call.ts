@@ -18,10 +18,9 @@ export function createSingleCall(tileTokens: TileTokens): HotCall {
       if (id === undefined) return undefined;
       return {
         answerNow(caller) {
-          const prepared = tileTokens.peek(id);
-          if (prepared === undefined || decideAccess(prepared.dataset, caller) !== "granted")
-            return undefined;
-          return { message: encode(form, prepared.token), isForAll: isOpen(prepared.dataset) };
+          const known = tileTokens.peek(id);
+          if (known === undefined || decideAccess(known.dataset, caller) !== "granted") return undefined;
+          return { message: encode(form, known.token()), isForAll: isOpen(known.dataset) };
         },
         isAnswerable: () => true,
         async answer(caller) {

@@ -3,7 +3,7 @@ import { openDatabase } from "../../src/stores/database.js";
 import { createRedis } from "../../src/stores/redis.js";
 import { createTestDatabase, postgresUrl } from "../harness/postgres.js";
 import { canStartRedis, redisUrl, startRedis } from "../harness/redis.js";
-import { eventually, insert, nextRevision, openReplica } from "../stores/cache/replicas.js";
+import { anybody, eventually, insert, nextRevision, openReplica } from "../stores/cache/replicas.js";
 import { newAccount, newDataset } from "../stores/store-fixture.js";
 import { startFaultProxy } from "./fault-proxy.js";
 
@@ -52,7 +52,7 @@ describe.skipIf(!postgresUrl() || !canStartRedis())(
       const dataset = newDataset(account.id);
       await here.accounts.insert(account);
       await insert(here.datasets, dataset);
-      const seenThere = async () => (await there.datasets.tryFindMany([dataset.id])).get(dataset.id);
+      const seenThere = async () => (await there.datasets.tryFindMany([dataset.id], anybody)).get(dataset.id);
       expect(await seenThere()).toMatchObject({ visibility: "public" });
 
       await proxy.refuse();

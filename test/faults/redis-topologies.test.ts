@@ -6,7 +6,14 @@ import { createRedis } from "../../src/stores/redis.js";
 import { createTestDatabase, postgresUrl, type TestDatabase } from "../harness/postgres.js";
 import { canStartRedis } from "../harness/redis.js";
 import { startTilegate } from "../harness/tilegate.js";
-import { eventually, insert, nextRevision, openReplica, type Replica } from "../stores/cache/replicas.js";
+import {
+  anybody,
+  eventually,
+  insert,
+  nextRevision,
+  openReplica,
+  type Replica,
+} from "../stores/cache/replicas.js";
 import { newAccount, newApiKey, newDataset } from "../stores/store-fixture.js";
 import { createInstallation } from "./installation.js";
 import { type RedisServers, startCluster, startSentinel, startTlsRedis } from "./redis-servers.js";
@@ -46,7 +53,7 @@ describe.skipIf(!runs).each([
   });
 
   const revisionThere = async () =>
-    (await there.datasets.tryFindMany([dataset.id])).get(dataset.id)?.revision;
+    (await there.datasets.tryFindMany([dataset.id], anybody)).get(dataset.id)?.revision;
 
   async function change(): Promise<number> {
     dataset = nextRevision(dataset, { title: `after ${dataset.revision}` });

@@ -3,6 +3,7 @@ import pino from "pino";
 import { systemClock } from "../../src/domain/clock.js";
 import type { Dataset } from "../../src/domain/datasets/dataset.js";
 import { openStores, type Stores } from "../../src/stores/stores.js";
+import { anybody } from "./cache/replicas.js";
 import { openPostgresFixture, type StoreFixture } from "./store-fixture.js";
 
 /** The stores as the service has them, behind their caches, over PostgreSQL and the given Redis, if any. */
@@ -47,7 +48,7 @@ export async function openCachedFixture(redisUrl: string | undefined): Promise<S
 
   /** The cached look-up in the place of the plain one. */
   async function findMany(ids: readonly string[]): Promise<ReadonlyMap<string, Dataset>> {
-    const found = await stores.datasets.tryFindMany(ids);
+    const found = await stores.datasets.tryFindMany(ids, anybody);
     return new Map([...found].flatMap(([id, dataset]) => (dataset === null ? [] : [[id, dataset] as const])));
   }
 }

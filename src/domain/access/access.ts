@@ -19,10 +19,18 @@ export type ProtectedDataset = Pick<
 export function decideAccess(dataset: ProtectedDataset, caller: Caller): AccessDecision {
   if (isOpen(dataset)) return "granted";
   if (caller.length === 0) return dataset.visibility === "public" ? "not_found" : "unauthenticated";
-  const decisions = caller.map((principal) => decideForPrincipal(dataset, principal));
-  if (decisions.includes("granted")) return "granted";
-  return decisions.includes("permission_denied") ? "permission_denied" : "not_found";
+  let most: AccessDecision = "not_found";
+  for (const principal of caller) {
+    const decision = decideForPrincipal(dataset, principal);
+    if (decision === "granted") return decision;
+    if (decision === "permission_denied") most = decision;
+  }
+  return most;
 }
+
+/** Whether `caller` may know that it exists. Who may not must not be able to tell, by the time that the answer takes either. */
+export const mayKnowOf = (dataset: ProtectedDataset, caller: Caller): boolean =>
+  decideAccess(dataset, caller) !== "not_found";
 
 /** Whether everybody may load its tiles, whoever they are. */
 export const isOpen = (dataset: ProtectedDataset): boolean =>

@@ -51,8 +51,14 @@ export interface DatasetReader {
 
 /** What deciding and signing reads, from caches that know a part when the database is away. */
 export interface DatasetCache {
-  /** As findMany, but never unavailable as a whole: null for a dataset of which nothing can be told now. */
-  tryFindMany(ids: readonly string[]): Promise<ReadonlyMap<string, Dataset | null>>;
+  /**
+   * As findMany, but never unavailable as a whole: null for a dataset of which nothing can be told now. What `mayKnow`
+   * denies is left out, and takes the time, statements and round trips of an id that is nobody's, however well it is known.
+   */
+  tryFindMany(
+    ids: readonly string[],
+    mayKnow: (dataset: Dataset) => boolean,
+  ): Promise<ReadonlyMap<string, Dataset | null>>;
   /** The dataset, if this process knows it and would answer by it now. Undefined: ask tryFindMany. */
   peek(id: string): Dataset | undefined;
 }

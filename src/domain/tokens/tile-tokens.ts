@@ -1,4 +1,4 @@
-import { type Denial, decideAccess, type ProtectedDataset } from "../access/access.js";
+import { type Denial, decideAccess, mayKnowOf } from "../access/access.js";
 import { type Clock, unixSeconds } from "../clock.js";
 import type { Bounds, Dataset, DatasetCache } from "../datasets/dataset.js";
 import { DomainError } from "../errors.js";
@@ -37,10 +37,10 @@ export interface TileTokenRefusal {
 
 export type TileToken = VectorTileToken | RasterTileToken;
 
-export interface PreparedToken {
-  /** What decides who may have the token. */
-  readonly dataset: ProtectedDataset;
-  readonly token: TileToken;
+export interface KnownDataset {
+  readonly dataset: Dataset;
+  /** Signs, unless it is signed. Good for the second in which the dataset was looked up. */
+  token(): TileToken;
 }
 
 export type TileTokenVerdict =
@@ -50,8 +50,11 @@ export type TileTokenVerdict =
 export interface TileTokens {
   /** One outcome for each distinct id. Ids must be canonical. Never rejects for the sake of a dataset. */
   batch(caller: Caller, ids: readonly string[]): Promise<ReadonlyMap<string, TileToken | TileTokenRefusal>>;
-  /** The token of a dataset that is known without waiting, whoever asks: the caller decides access. Good for this second. */
-  peek(id: string): PreparedToken | undefined;
+  /**
+   * A dataset that is known without waiting, whoever asks: the caller decides access, and leaves to `batch` and `get` what
+   * `mayKnowOf` denies, since what isn't there is undefined here too.
+   */
+  peek(id: string): KnownDataset | undefined;
   /** @throws DomainError with the kind of the refusal. */
   get(caller: Caller, id: string): Promise<TileToken>;
   /** Expiry is checked first, then the signature against every key of the ring. */
@@ -94,6 +97,9 @@ export function createTileTokens({ datasets, keyRing, lifetime, clock }: TileTok
     return token;
   }
 
+  const find = (caller: Caller, ids: readonly string[]) =>
+    datasets.tryFindMany(ids, (dataset) => mayKnowOf(dataset, caller));
+
   /** Decides on datasets at one moment. */
   function decider(caller: Caller) {
     const now = unixSeconds(clock());
@@ -108,7 +114,7 @@ export function createTileTokens({ datasets, keyRing, lifetime, clock }: TileTok
 
   return {
     async batch(caller, ids) {
-      const found = await datasets.tryFindMany(ids);
+      const found = await find(caller, ids);
       const decide = decider(caller);
       const outcomes = new Map<string, TileToken | TileTokenRefusal>();
       for (const id of ids) outcomes.set(id, decide(found.get(id)));
@@ -118,10 +124,10 @@ export function createTileTokens({ datasets, keyRing, lifetime, clock }: TileTok
       const dataset = datasets.peek(id);
       if (dataset === undefined) return undefined;
       const now = unixSeconds(clock());
-      return { dataset, token: mint(dataset, now, expiryAt(now, lifetime)) };
+      return { dataset, token: () => mint(dataset, now, expiryAt(now, lifetime)) };
     },
     async get(caller, id) {
-      const token = decider(caller)((await datasets.tryFindMany([id])).get(id));
+      const token = decider(caller)((await find(caller, [id])).get(id));
       if (token.kind !== "error") return token;
       throw new DomainError(token.code, `DATASET_${token.code.toUpperCase()}`, token.message, {
         retryAfterSeconds: token.code === "unavailable" ? 1 : undefined,

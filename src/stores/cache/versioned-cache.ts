@@ -39,15 +39,30 @@ export interface VersionedCacheOptions<T> {
  */
 export interface VersionedCache<T> extends CoherentCache {
   /**
-   * The entries of all keys, perhaps among others; a key whose state can't be read now is missing, unless all are: then it
-   * rejects as the database did.
+   * The entries of all keys; a key whose state can't be read now is missing, unless all are: then it rejects as the
+   * database did. A key whose value is gone, or that `mayKnow` denies, has the entry of its decoy: no value, and that no
+   * sooner and no later than for a key that never had one.
    */
-  getMany(keys: readonly string[]): Promise<ReadonlyMap<string, Entry<T>>>;
+  getMany(keys: readonly string[], mayKnow?: (value: T) => boolean): Promise<ReadonlyMap<string, Entry<T>>>;
   /** The value by this key, if this process has it and getMany would give it without asking anybody. */
   peek(key: string): T | undefined;
   /** After a commit: the rows as they now are. Resolves when the other replicas have been told, if they can be. */
   announce(entries: ReadonlyMap<string, Entry<T>>): Promise<void>;
 }
+
+/** Whether who asks may know of a value. */
+type MayKnow<T> = ((value: T) => boolean) | undefined;
+
+const DECOY_SUFFIX = "?";
+
+/**
+ * What is looked up, through all levels, in the place of a key whose value must not show: else a value that is known well
+ * would be refused sooner than one that isn't there. No caller's key ends so: nobody else warms it.
+ */
+const decoyOf = (key: string): string => key + DECOY_SUFFIX;
+
+/** Nothing is to be found by a decoy: `load` must look for something that isn't there. */
+export const isDecoy = (key: string): boolean => key.endsWith(DECOY_SUFFIX);
 
 /** What keeps a cache in step with other processes' writes, whatever it holds. */
 export interface CoherentCache {
@@ -87,8 +102,10 @@ export function createVersionedCache<T>(options: VersionedCacheOptions<T>): Vers
 
   function keep(key: string, entry: Entry<T>): void {
     const known = local.peek(key)?.entry;
-    if (known !== undefined && known.revision > entry.revision) return;
-    local.set(key, { entry, keptAt: clock().getTime() });
+    const now = clock().getTime();
+    // One that has had its time is not in the way: of a deleted row the database says that it isn't there, without revision.
+    if (known !== undefined && known.revision > entry.revision && isFresh(known, now)) return;
+    local.set(key, { entry, keptAt: now });
   }
 
   /** This process's entry, if it still counts. */
@@ -100,13 +117,26 @@ export function createVersionedCache<T>(options: VersionedCacheOptions<T>): Vers
 
   const lastKnown = (key: string): Entry<T> | undefined => local.peek(key)?.entry;
 
+  const isShown = (entry: Entry<T> | undefined, mayKnow: MayKnow<T>): boolean =>
+    mayKnow === undefined || (entry?.value !== undefined && mayKnow(entry.value));
+
+  /** The key whose entry counts for who asks. */
+  const countingKey = (key: string, entry: Entry<T> | undefined, mayKnow: MayKnow<T>): string =>
+    entry === undefined || entry.revision === 0 || isShown(entry, mayKnow) ? key : decoyOf(key);
+
   /** From the shared level, and what it lacks from the database. */
-  async function read(keys: readonly string[]): Promise<ReadonlyMap<string, Entry<T>>> {
+  async function read(keys: readonly string[], mayKnow: MayKnow<T>): Promise<ReadonlyMap<string, Entry<T>>> {
     const entries = new Map<string, Entry<T>>();
-    for (const [key, entry] of (await shared?.read(keys, lastKnown)) ?? []) {
-      if (isFresh(entry, clock().getTime())) entries.set(key, entry);
+    if (shared !== undefined) {
+      // Whether a decoy is needed shows in the answer only, and asking twice would tell. What was shown stays so, mostly.
+      const decoys = keys.filter((key) => !isDecoy(key) && !isShown(lastKnown(key), mayKnow)).map(decoyOf);
+      for (const [key, entry] of await shared.read([...keys, ...decoys], lastKnown)) {
+        if (isFresh(entry, clock().getTime())) entries.set(key, entry);
+      }
     }
-    const missing = keys.filter((key) => !entries.has(key));
+    const missing = keys
+      .map((key) => countingKey(key, entries.get(key), mayKnow))
+      .filter((key) => !entries.has(key));
     if (missing.length === 0) return entries;
 
     // From before the statement: what it reads may be older than its answer.
@@ -118,30 +148,62 @@ export function createVersionedCache<T>(options: VersionedCacheOptions<T>): Vers
       if (entries.size === 0) throw error;
       return entries;
     }
-    const loaded = new Map(
-      missing.map((key) => [key, { value: undefined, revision: 0, ...rows.get(key), readAt }] as const),
-    );
+    const loaded = new Map<string, Entry<T>>();
+    for (const key of missing) {
+      const entry = { value: undefined, revision: 0, ...rows.get(key), readAt };
+      loaded.set(key, entry);
+      // It has just been waited for.
+      const counting = countingKey(key, entry, mayKnow);
+      if (counting !== key) loaded.set(counting, { value: undefined, revision: 0, readAt });
+    }
     void shared?.fill(loaded);
     for (const [key, entry] of loaded) entries.set(key, entry);
     return entries;
   }
 
-  function startFlights(keys: readonly string[]): void {
-    const reading = read(keys);
-    const started = keys.map((key): [string, Flight<T>] => [key, { reading, overtaken: false }]);
+  function startFlights(keys: readonly string[], mayKnow: MayKnow<T>): void {
+    const reading = read(keys, mayKnow);
+    const started = new Map(keys.map((key): [string, Flight<T>] => [key, { reading, overtaken: false }]));
     for (const [key, flight] of started) flights.set(key, flight);
     // Rejections reach those who wait; the flight itself is nobody's.
     reading
       .then((entries) => {
-        for (const [key, { overtaken }] of started) {
-          const entry = entries.get(key);
-          if (entry !== undefined && !overtaken) keep(key, entry);
-        }
+        for (const [key, entry] of entries) if (!started.get(key)?.overtaken) keep(key, entry);
       })
       .catch(() => undefined)
       .finally(() => {
         for (const [key, flight] of started) if (flights.get(key) === flight) flights.delete(key);
       });
+  }
+
+  /**
+   * Adds what reads bring, by key, for `asked`: what is looked up, for which key.
+   * @returns What was to be looked up as well, as it turned out in reads that others had begun, who may know more.
+   */
+  async function land(
+    asked: ReadonlyMap<string, string>,
+    mayKnow: MayKnow<T>,
+    entries: Map<string, Entry<T>>,
+  ): Promise<ReadonlyMap<string, string>> {
+    const own = new Set([...asked.keys()].filter((key) => !flights.has(key)));
+    if (own.size > 0) startFlights([...own], mayKnow);
+    // A thousand who wait for the same fifty keys wait for one promise, not for fifty thousand.
+    const readings = new Map([...asked.keys()].map((key) => [key, flights.get(key)?.reading]));
+    const distinct = [...new Set(readings.values())];
+    const settled = await Promise.allSettled(distinct);
+    const landed = new Map(distinct.map((reading, index) => [reading, settled[index]]));
+    const late = new Map<string, string>();
+    for (const [lookedUp, key] of asked) {
+      const result = landed.get(readings.get(lookedUp));
+      const brought = result?.status === "fulfilled" ? result.value : undefined;
+      const counting = countingKey(lookedUp, brought?.get(lookedUp), mayKnow);
+      const entry = brought?.get(counting);
+      if (entry !== undefined) entries.set(key, entry);
+      else if (counting !== lookedUp && !own.has(lookedUp)) late.set(counting, key);
+    }
+    const failure = settled.find((result) => result.status === "rejected");
+    if (entries.size === 0 && failure !== undefined) throw failure.reason;
+    return late;
   }
 
   /** Who asks from now on must not get what a read from before brings. */
@@ -153,33 +215,27 @@ export function createVersionedCache<T>(options: VersionedCacheOptions<T>): Vers
   }
 
   return {
-    async getMany(keys) {
+    async getMany(keys, mayKnow) {
       const now = clock().getTime();
       const entries = new Map<string, Entry<T>>();
-      const missing: string[] = [];
+      const missing = new Map<string, string>();
       for (const key of keys) {
-        const entry = kept(key, now);
+        const own = kept(key, now);
+        if (own !== undefined && isShown(own, mayKnow)) {
+          entries.set(key, own);
+          continue;
+        }
+        // Looked up for what isn't there too: otherwise two microseconds would tell, which shows in a thousand answers.
+        const decoy = decoyOf(key);
+        const ofDecoy = kept(decoy, now);
+        const isAbsent = own === undefined || own.revision === 0;
+        const entry = isAbsent ? own : ofDecoy;
         if (entry !== undefined) entries.set(key, entry);
-        else missing.push(key);
+        else missing.set(isAbsent ? key : decoy, key);
       }
-      if (missing.length === 0) return entries;
-
-      const unread = missing.filter((key) => !flights.has(key));
-      if (unread.length > 0) startFlights(unread);
-      // A thousand who wait for the same fifty keys wait for one promise, not for fifty thousand.
-      const readings = missing.map((key) => flights.get(key)?.reading);
-      const distinct = [...new Set(readings)];
-      const [only] = distinct;
-      if (only !== undefined && distinct.length === 1 && entries.size === 0) return only;
-      const settled = await Promise.allSettled(distinct);
-      const landed = new Map(distinct.map((reading, index) => [reading, settled[index]]));
-      for (const [index, key] of missing.entries()) {
-        const result = landed.get(readings[index]);
-        const entry = result?.status === "fulfilled" ? result.value?.get(key) : undefined;
-        if (entry !== undefined) entries.set(key, entry);
-      }
-      const failure = settled.find((result) => result.status === "rejected");
-      if (entries.size === 0 && failure !== undefined) throw failure.reason;
+      if (missing.size === 0) return entries;
+      const late = await land(missing, mayKnow, entries);
+      if (late.size > 0) await land(late, mayKnow, entries);
       return entries;
     },
 

@@ -5,7 +5,15 @@ import type { Dataset } from "../../../src/domain/datasets/dataset.js";
 import { createTestDatabase, postgresUrl, type TestDatabase } from "../../harness/postgres.js";
 import { canStartRedis, redisUrl, startRedis } from "../../harness/redis.js";
 import { newAccount, newApiKey, newDataset, newSealedToken } from "../store-fixture.js";
-import { eventually, holdReads, insert, nextRevision, openReplica, type Replica } from "./replicas.js";
+import {
+  anybody,
+  eventually,
+  holdReads,
+  insert,
+  nextRevision,
+  openReplica,
+  type Replica,
+} from "./replicas.js";
 
 describe.skipIf(!postgresUrl() || !redisUrl())("two replicas on one PostgreSQL and one Redis", () => {
   let database: TestDatabase;
@@ -34,7 +42,7 @@ describe.skipIf(!postgresUrl() || !redisUrl())("two replicas on one PostgreSQL a
   });
 
   const seen = async (replica: Replica, { id }: Dataset) =>
-    (await replica.datasets.tryFindMany([id])).get(id);
+    (await replica.datasets.tryFindMany([id], anybody)).get(id);
 
   /** Redis forgets one entry: other files of tests use the server too. */
   const forget = async (name: string) => redis.del(...(await redis.keys(`*:${name}`)));

@@ -17,6 +17,7 @@ export async function openReplica(
   databaseUrl: string,
   redisUrl: string | undefined,
   cacheTtlSeconds = 60,
+  clock = systemClock,
 ): Promise<Replica> {
   const database = await openDatabase({ url: databaseUrl });
   await database.migrate();
@@ -25,7 +26,7 @@ export async function openReplica(
     installationId: (await claimInstallation(database, "single")).id,
     redisUrl,
     cacheTtlSeconds,
-    clock: systemClock,
+    clock,
     log: pino({ level: "silent" }),
   });
   return {
@@ -37,6 +38,9 @@ export async function openReplica(
     },
   };
 }
+
+/** May know of every dataset. */
+export const anybody = (): boolean => true;
 
 export const insert = (store: DatasetStore, ...datasets: Dataset[]) =>
   store.transaction((transaction) => transaction.save(datasets));

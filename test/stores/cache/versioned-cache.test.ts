@@ -109,6 +109,52 @@ describe("a read", () => {
   });
 });
 
+describe("who may not know of a value", () => {
+  const nobody = () => false;
+  const anybody = () => true;
+  const ask = async (mayKnow: () => boolean, ...keys: string[]) =>
+    [...(await cache.getMany(keys, mayKnow)).values()].map(({ value }) => value);
+
+  test("waits for a read, however well it is known, and then as long as for what isn't there", async () => {
+    database.rows.set("a", { value: "a", revision: 1 });
+    expect(await ask(anybody, "a")).toEqual(["a"]);
+    expect(await ask(nobody, "a", "b")).toEqual([undefined, undefined]);
+    now += NEGATIVE_TTL - 1;
+    expect(await ask(nobody, "a", "b")).toEqual([undefined, undefined]);
+    expect(database.reads).toEqual([["a"], ["a?", "b"]]);
+    now += 1;
+    expect(await ask(nobody, "a", "b")).toEqual([undefined, undefined]);
+    expect(database.reads.slice(2)).toEqual([["a?", "b"]]);
+    expect(await ask(anybody, "a")).toEqual(["a"]);
+  });
+
+  test("waits for the read that brings it, and no further", async () => {
+    database.rows.set("a", { value: "a", revision: 1 });
+    expect(await ask(nobody, "a")).toEqual([undefined]);
+    expect(await ask(nobody, "a")).toEqual([undefined]);
+    expect(database.reads).toEqual([["a"]]);
+  });
+
+  test("waits for a read of their own after one that somebody else began who may", async () => {
+    database.rows.set("a", { value: "a", revision: 1 });
+    const { taken, resume } = database.pause();
+    const asked = [ask(anybody, "a"), ask(nobody, "a")];
+    await taken;
+    resume();
+    expect(await Promise.all(asked)).toEqual([["a"], [undefined]]);
+    expect(database.reads).toEqual([["a"], ["a?"]]);
+  });
+
+  test("is told nothing while the database is away, as of what isn't there", async () => {
+    database.rows.set("a", { value: "a", revision: 1 });
+    await ask(anybody, "a");
+    database.fail(unavailable("the database", new Error("refused")));
+    await expect(ask(nobody, "a")).rejects.toThrow();
+    await expect(ask(nobody, "b")).rejects.toThrow();
+    expect(await ask(anybody, "a")).toEqual(["a"]);
+  });
+});
+
 describe("an announced write", () => {
   test("is seen at once, without a read", async () => {
     database.rows.set("a", { value: "old", revision: 1 });
@@ -145,6 +191,14 @@ describe("an announced write", () => {
     resume();
     expect(await slow).toBe("old");
     expect(await read("a")).toBeUndefined();
+    expect(database.reads).toHaveLength(1);
+  });
+
+  test("of a deletion leaves nothing behind once it has had its time", async () => {
+    await announce("a", { value: undefined, revision: 2 });
+    now += TTL;
+    await read("a");
+    await read("a");
     expect(database.reads).toHaveLength(1);
   });
 
