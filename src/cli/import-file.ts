@@ -3,6 +3,7 @@ import { fromJson, type JsonObject, type JsonValue } from "@bufbuild/protobuf";
 import type { DatasetInput } from "../domain/datasets/dataset-rules.js";
 import { DomainError, invalid } from "../domain/errors.js";
 import { DatasetSchema } from "../gen/proto/tilegate/v1/dataset_pb.js";
+import { findDuplicateMember } from "../json/duplicate-members.js";
 import { toInput } from "../rpc/dataset-service.js";
 import { requireStorableText, violationsOf } from "../schema/validate.js";
 import { escapeControls } from "./output.js";
@@ -77,6 +78,10 @@ function parseRows(text: string): JsonValue[] {
     const why = escapeControls(error instanceof Error ? error.message : String(error));
     throw invalid("FILE", `is not valid JSON: ${why}`);
   }
+  // A restriction that is there twice must not be picked from.
+  const repeated = findDuplicateMember(text);
+  if (repeated !== undefined)
+    throw invalid("FILE", `has the member ${JSON.stringify(repeated)} twice in one object`);
   const rows = isObject(parsed) ? parsed.datasets : parsed;
   if (!Array.isArray(rows))
     throw invalid("FILE", "must be an array of datasets, or an object with one in `datasets`");

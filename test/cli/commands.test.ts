@@ -207,6 +207,13 @@ describe("datasets import", () => {
     }
   });
 
+  test("picking one of two members of one name: the file is refused", async () => {
+    const text = JSON.stringify([row("twice")]).replace("{", '{"visibility":"private",');
+    expect(await fail(...(await importing(text)))).toBe(
+      'tilegate: FILE: has the member "visibility" twice in one object\n',
+    );
+  });
+
   test("follows a link to a regular file", async () => {
     const link = join(directory.path, "link to a file");
     await symlink(await file([row("linked")]), link);
