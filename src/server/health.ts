@@ -1,5 +1,5 @@
 import { EventEmitter, once } from "node:events";
-import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
+import { Code, ConnectError, type ConnectRouter, type ServiceImpl } from "@connectrpc/connect";
 import {
   HealthCheckResponse_ServingStatus,
   Health as HealthService,
@@ -20,6 +20,9 @@ export interface Health {
   /** Adds grpc.health.v1.Health. */
   register(router: ConnectRouter): void;
 }
+
+/** Requests are a service's name. */
+const REQUEST_MAX_BYTES = 4 * 1024;
 
 /** The standard health service, which probes and gRPC load balancers ask. */
 export function createHealth(options: HealthOptions): Health {
@@ -42,7 +45,7 @@ export function createHealth(options: HealthOptions): Health {
       changes.emit("change");
     },
     register(router) {
-      router.service(HealthService, {
+      const implementation: ServiceImpl<typeof HealthService> = {
         check({ service }) {
           if (!known.has(service)) throw new ConnectError("unknown service", Code.NotFound);
           return { status: current };
@@ -64,7 +67,8 @@ export function createHealth(options: HealthOptions): Health {
             }
           }
         },
-      });
+      };
+      router.service(HealthService, implementation, { readMaxBytes: REQUEST_MAX_BYTES });
     },
   };
   return health;

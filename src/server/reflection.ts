@@ -1,7 +1,7 @@
 import { type DescFile, type DescService, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { nestedTypes } from "@bufbuild/protobuf/reflect";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
-import { Code, type ConnectRouter } from "@connectrpc/connect";
+import { Code, ConnectError, type ConnectRouter, type ConnectRouterOptions } from "@connectrpc/connect";
 import {
   type ServerReflectionRequest,
   type ServerReflectionResponseSchema,
@@ -9,27 +9,57 @@ import {
 } from "../gen/proto/grpc/reflection/v1/reflection_pb.js";
 import { ServerReflection as V1Alpha } from "../gen/proto/grpc/reflection/v1alpha/reflection_pb.js";
 
+/** A symbol's name is the longest thing that anybody has to ask for. */
+const REQUEST_MAX_BYTES = 4 * 1024;
+
+/** `buf curl` and grpcurl ask a handful: for the services, a symbol, the files that it needs. */
+const MAX_REQUESTS = 100;
+
+// Anybody may ask, and 35 bytes are answered with 72 kB: compressing the schema for a debugger costs 10 times as much as
+// sending it. So no answer is long enough for that.
+const options: Partial<ConnectRouterOptions> = {
+  readMaxBytes: REQUEST_MAX_BYTES,
+  compressMinBytes: 0xffffffff,
+};
+
 type Answer = MessageInitShape<typeof ServerReflectionResponseSchema>["messageResponse"];
 
 /**
  * Adds grpc.reflection.v1 and v1alpha, by which clients such as `buf curl` and grpcurl learn the schema. Lists the
- * given services and itself. A file comes with all that it imports, itself first. Errors are answers in the stream.
+ * given services and itself. A file comes first, then all that it imports and that this stream didn't have yet, as the
+ * protocol allows. Errors are answers in the stream, which ends with RESOURCE_EXHAUSTED after 100 requests.
  */
 export function registerReflection(router: ConnectRouter, services: readonly DescService[]): void {
   const listed = [...services, V1, V1Alpha];
   const index = indexFiles(listed.map((service) => service.file));
 
+  const encode = createEncoder();
+
   async function* answerAll(requests: AsyncIterable<ServerReflectionRequest>) {
+    const sent = new Set<DescFile>();
+    let count = 0;
     for await (const request of requests) {
+      count += 1;
+      if (count > MAX_REQUESTS) {
+        throw new ConnectError(`a stream has ${MAX_REQUESTS} requests at most`, Code.ResourceExhausted);
+      }
       yield {
         validHost: request.host,
         originalRequest: request,
-        messageResponse: answer(request.messageRequest),
+        messageResponse: answer(request.messageRequest, sent),
       };
     }
   }
 
-  function answer(request: ServerReflectionRequest["messageRequest"]): Answer {
+  function fileAnswer(file: DescFile | undefined, sent: Set<DescFile>): Answer {
+    if (!file) return errorAnswer(Code.NotFound, "unknown file, symbol or extension");
+    // The file itself in any case: clients take the first for what they asked for.
+    const files = [...withImports([file])].filter((each) => each === file || !sent.has(each));
+    for (const each of files) sent.add(each);
+    return { case: "fileDescriptorResponse", value: { fileDescriptorProto: files.map(encode) } };
+  }
+
+  function answer(request: ServerReflectionRequest["messageRequest"], sent: Set<DescFile>): Answer {
     switch (request.case) {
       case "listServices":
         return {
@@ -37,12 +67,13 @@ export function registerReflection(router: ConnectRouter, services: readonly Des
           value: { service: listed.map((service) => ({ name: service.typeName })) },
         };
       case "fileByFilename":
-        return fileAnswer(index.files.get(request.value));
+        return fileAnswer(index.files.get(request.value), sent);
       case "fileContainingSymbol":
-        return fileAnswer(index.symbols.get(request.value));
+        return fileAnswer(index.symbols.get(request.value), sent);
       case "fileContainingExtension":
         return fileAnswer(
           index.extensions.get(request.value.containingType)?.get(request.value.extensionNumber),
+          sent,
         );
       case "allExtensionNumbersOfType":
         return index.messages.has(request.value)
@@ -59,21 +90,19 @@ export function registerReflection(router: ConnectRouter, services: readonly Des
     }
   }
 
-  router.rpc(V1.method.serverReflectionInfo, answerAll);
+  router.rpc(V1.method.serverReflectionInfo, answerAll, options);
   // The two versions differ in nothing but the package's name, which is not on the wire.
   const { input, output } = V1.method.serverReflectionInfo;
-  router.rpc({ ...V1Alpha.method.serverReflectionInfo, input, output }, answerAll);
+  router.rpc({ ...V1Alpha.method.serverReflectionInfo, input, output }, answerAll, options);
 }
 
-function fileAnswer(file: DescFile | undefined): Answer {
-  if (!file) return errorAnswer(Code.NotFound, "unknown file, symbol or extension");
-  return {
-    case: "fileDescriptorResponse",
-    value: {
-      fileDescriptorProto: [...withImports([file])].map((each) =>
-        toBinary(FileDescriptorProtoSchema, each.proto),
-      ),
-    },
+/** Encodes each file once, when it is first asked for: that costs more than all the rest of an answer. */
+function createEncoder(): (file: DescFile) => Uint8Array {
+  const encoded = new Map<DescFile, Uint8Array>();
+  return (file) => {
+    const bytes = encoded.get(file) ?? toBinary(FileDescriptorProtoSchema, file.proto);
+    encoded.set(file, bytes);
+    return bytes;
   };
 }
 

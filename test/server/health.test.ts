@@ -69,3 +69,11 @@ test("after shutdown the status stays not serving, also for a new watcher", asyn
   for await (const { status } of client.watch({})) statuses.push(status);
   expect(statuses).toEqual([NOT_SERVING]);
 });
+
+test("a request is as long as a service's name may be: 4 KiB", async () => {
+  const { client } = await start();
+  const tooLong = { service: "x".repeat(4_100) };
+  await expect(client.check(tooLong)).rejects.toMatchObject({ code: Code.ResourceExhausted });
+  const watch = client.watch(tooLong)[Symbol.asyncIterator]();
+  await expect(watch.next()).rejects.toMatchObject({ code: Code.ResourceExhausted });
+});

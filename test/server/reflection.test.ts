@@ -1,4 +1,5 @@
-import { create, createFileRegistry, fromBinary } from "@bufbuild/protobuf";
+import { connect } from "node:http2";
+import { create, createFileRegistry, fromBinary, toBinary } from "@bufbuild/protobuf";
 import {
   type FileDescriptorProto,
   FileDescriptorProtoSchema,
@@ -9,6 +10,7 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { describe, expect, test } from "vitest";
 import {
   type ServerReflectionRequest,
+  ServerReflectionRequestSchema,
   ServerReflection as V1,
 } from "../../src/gen/proto/grpc/reflection/v1/reflection_pb.js";
 import { ServerReflection as V1Alpha } from "../../src/gen/proto/grpc/reflection/v1alpha/reflection_pb.js";
@@ -22,6 +24,7 @@ async function start() {
   const client = createClient(V1, transport);
   const older = createClient(V1Alpha, transport);
   return {
+    url: server.url,
     older,
     client,
     /** The answer to one request. */
@@ -165,5 +168,79 @@ test("v1alpha answers as v1, several requests on one stream", async () => {
       { name: "grpc.reflection.v1.ServerReflection" },
       { name: "grpc.reflection.v1alpha.ServerReflection" },
     ],
+  });
+});
+
+describe("the schema isn't sent, nor made ready to send, more often than a client needs:", () => {
+  const service = {
+    messageRequest: { case: "fileContainingSymbol", value: "tilegate.v1.TileTokenService" },
+  } as const;
+
+  test("a stream gets each import once, and what it asks for first in each answer", async () => {
+    const { client } = await start();
+    async function* send() {
+      yield service;
+      yield service;
+      yield { messageRequest: { case: "fileByFilename", value: "buf/validate/validate.proto" } } as const;
+      yield { messageRequest: { case: "fileContainingSymbol", value: "grpc.health.v1.Health" } } as const;
+    }
+    const names: (string | undefined)[][] = [];
+    for await (const { messageResponse } of client.serverReflectionInfo(send())) {
+      names.push(decodeFiles(messageResponse).map(({ name }) => name));
+    }
+    expect(names[0]).toContain("buf/validate/validate.proto");
+    expect(names.slice(1)).toEqual([
+      ["tilegate/v1/tile_token_service.proto"],
+      ["buf/validate/validate.proto"],
+      ["grpc/health/v1/health.proto"],
+    ]);
+    for await (const { messageResponse } of client.serverReflectionInfo(send())) {
+      expect(decodeFiles(messageResponse).map(({ name }) => name)).toEqual(names[0]);
+      break;
+    }
+  });
+
+  test("a stream is answered 100 times (amplification: 35 bytes are answered with 72 kB)", async () => {
+    const { client } = await start();
+    async function* send() {
+      for (let count = 0; count < 101; count++) yield service;
+    }
+    let answers = 0;
+    const all = async () => {
+      for await (const _ of client.serverReflectionInfo(send())) answers++;
+    };
+    await expect(all()).rejects.toMatchObject({ code: Code.ResourceExhausted });
+    expect(answers).toBe(100);
+  });
+
+  test.each(["br", "gzip", "gzip,br"])(
+    "no answer is compressed for a client that accepts %s",
+    async (accepted) => {
+      const { url } = await start();
+      const message = toBinary(ServerReflectionRequestSchema, create(ServerReflectionRequestSchema, service));
+      const session = connect(url);
+      const stream = session.request({
+        ":method": "POST",
+        ":path": `/${V1.typeName}/ServerReflectionInfo`,
+        "content-type": "application/grpc",
+        "grpc-accept-encoding": accepted,
+      });
+      stream.end(Buffer.concat([Buffer.from([0, 0, 0, 0, message.length]), message]));
+      const chunks: Buffer[] = [];
+      for await (const chunk of stream) chunks.push(chunk);
+      session.destroy();
+      const answer = Buffer.concat(chunks);
+      const [compressed, length] = [answer.readUInt8(0), answer.readUInt32BE(1)];
+      expect(compressed).toBe(0);
+      expect(length).toBeGreaterThan(10_000);
+    },
+  );
+
+  test("a request is as long as a symbol's name may be: 4 KiB", async () => {
+    const { ask } = await start();
+    const fits = await ask({ case: "fileContainingSymbol", value: "x".repeat(4_000) });
+    expect(fits.messageResponse.case).toBe("errorResponse");
+    const tooLong = ask({ case: "fileContainingSymbol", value: "x".repeat(4_100) });
+    await expect(tooLong).rejects.toMatchObject({ code: Code.ResourceExhausted });
   });
 });
