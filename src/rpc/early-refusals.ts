@@ -1,7 +1,11 @@
 import type { UniversalHandler, UniversalServerResponse } from "@connectrpc/connect/protocol";
+import { acceptCompression } from "./compression.js";
 
 /** How connect-es begins the message of an error in decoding. */
 const DECODING_FAILED = "parse binary: ";
+
+/** Far more than an error of ours is, its details included. */
+const ERROR_MAX_BYTES = 1024 * 1024;
 
 /**
  * Corrects what Connect answers before any interceptor runs: a message that can't be decoded is the client's fault in
@@ -21,7 +25,11 @@ async function correctDecodingFailure(response: UniversalServerResponse): Promis
   const chunks: Uint8Array[] = [];
   for await (const chunk of response.body ?? []) chunks.push(chunk);
   const bytes = Buffer.concat(chunks);
-  const { message = "" }: { message?: string } = JSON.parse(bytes.toString());
+  // From 1 KiB on Connect has compressed it for a client that accepts that.
+  const encoding = response.header?.get("content-encoding");
+  const compression = acceptCompression.find(({ name }) => name === encoding);
+  const text = compression ? await compression.decompress(bytes, ERROR_MAX_BYTES) : bytes;
+  const { message = "" }: { message?: string } = JSON.parse(Buffer.from(text).toString());
   if (message.startsWith(DECODING_FAILED)) return malformed(message);
   return { ...response, body: only(bytes) };
 }
