@@ -55,13 +55,13 @@ describe("where there are several accounts, one tries out ids that another may h
     const ENCRYPTION_KEYS = Buffer.alloc(32, "key").toString("base64");
     await using app = await startTestApp({ DATABASE_URL: database.url, ENCRYPTION_KEYS });
     const [spy, victim] = [await openAccount(app, "spy"), await openAccount(app, "victim")];
-    const costs = async (call: Promise<unknown>) => {
+    const costs = async (call: () => Promise<unknown>) => {
       const before = await database.statementCount();
-      await refused(call);
+      await refused(call());
       return (await database.statementCount()) - before;
     };
-    const create = (id: string) => costs(spy.client.createDataset({ dataset: vector(id) }));
-    const upsert = (id: string) => costs(spy.client.batchUpsertDatasets({ datasets: [vector(id)] }));
+    const create = (id: string) => costs(() => spy.client.createDataset({ dataset: vector(id) }));
+    const upsert = (id: string) => costs(() => spy.client.batchUpsertDatasets({ datasets: [vector(id)] }));
     for (const attempt of [create, upsert]) {
       await attempt(randomUUID());
       expect(await attempt(victim.own.id)).toBe(await attempt(randomUUID()));
