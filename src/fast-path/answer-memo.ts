@@ -8,42 +8,66 @@ export interface AnswerMemo {
   remember(question: Buffer, answer: Body, now: Date): void;
 }
 
-/** Many people open the same map. 3 MB for these and their questions, at most. */
-const MAX_ANSWERS = 200;
+/** Many people open the same map. An answer to 50 datasets is 11 kB and its question 2 kB: some 300 of these. */
+const MAX_BYTES = 4 * 1024 * 1024;
+
+/** Questions that came once are small: so many of them are 1 MB. */
+const MAX_ANSWERS = 10_000;
+
+/** Of an entry and its two buffers, by measuring 10,000 of them. */
+const ENTRY_BYTES = 600;
+
+/** Of a question that came once. */
+const ONCE_BYTES = 100;
 
 interface Remembered {
-  readonly question: Buffer;
+  readonly route: number;
+  readonly question: Uint8Array;
   readonly answer: Buffer;
 }
 
-export function createAnswerMemo({ generation }: Pick<SecondMemoOptions, "generation">): AnswerMemo {
+/** Makes memos, one for each route, that have their bounds together: however many routes there are, it stays at 4 MB. */
+export function createAnswerMemos({ generation }: Pick<SecondMemoOptions, "generation">): () => AnswerMemo {
   // Undefined for what was asked once.
   const rememberedAt = createSecondMemo<number, Remembered | undefined>({
     generation,
     maxEntries: MAX_ANSWERS,
+    maxBytes: MAX_BYTES,
+    sizeOf: (_key, known) =>
+      known === undefined ? ONCE_BYTES : ENTRY_BYTES + known.question.length + known.answer.length,
   });
-  return {
-    recall(question, now) {
-      const known = rememberedAt(now).get(fingerprint(question));
-      return known?.question.equals(question) ? known.answer : undefined;
-    },
-    remember(question, answer, now) {
-      const remembered = rememberedAt(now);
-      const key = fingerprint(question);
-      if (!remembered.has(key)) {
-        remembered.set(key, undefined);
-        return;
-      }
-      const bytes = typeof answer === "string" ? Buffer.from(answer, "latin1") : answer;
-      // A copy: what is received is a part of a larger buffer.
-      remembered.set(key, { question: Buffer.from(question), answer: bytes });
-    },
+  let routes = 0;
+  return () => {
+    const route = ++routes;
+    return {
+      recall(question, now) {
+        const known = rememberedAt(now).get(fingerprint(question, route));
+        return known?.route === route && question.equals(known.question) ? known.answer : undefined;
+      },
+      remember(question, answer, now) {
+        const remembered = rememberedAt(now);
+        const key = fingerprint(question, route);
+        if (!remembered.has(key)) {
+          remembered.set(key, undefined);
+          return;
+        }
+        // Copies, of their own memory: what is received is a part of a larger buffer, and small buffers share one.
+        remembered.set(key, { route, question: new Uint8Array(question), answer: toOwnBuffer(answer) });
+      },
+    };
   };
 }
 
+function toOwnBuffer(body: Body): Buffer {
+  const buffer = Buffer.allocUnsafeSlow(body.length);
+  if (typeof body === "string") buffer.write(body, "latin1");
+  else body.copy(buffer);
+  return buffer;
+}
+
 /** Tells questions apart by every seventh byte: hashing all would take longer than comparing them. */
-function fingerprint(question: Buffer): number {
-  let hash = question.length;
+function fingerprint(question: Buffer, route: number): number {
+  let hash = question.length + route;
   for (let index = question.length - 1; index >= 0; index -= 7) {
     hash = (Math.imul(hash, 31) + (question[index] ?? 0)) | 0;
   }

@@ -1,11 +1,12 @@
 import { decideAccess, isOpen } from "../domain/access/access.js";
+import { bytesOfDataset } from "../domain/datasets/dataset-bytes.js";
 import type { Caller } from "../domain/identity/principal.js";
 import { type KnownDataset, refusalOf, type TileTokens } from "../domain/tokens/tile-tokens.js";
 import { isCanonicalUuid } from "../domain/uuid.js";
 import { binaryEncoding, type Encoding, geoLensEncoding, jsonEncoding } from "./encodings.js";
 import type { HotCall, Question } from "./hot-call.js";
 import { fieldOfJson, idsOfProto } from "./requests.js";
-import { createSecondMemo, type SecondMemoOptions } from "./second-memo.js";
+import { createSecondMemo, type SecondMemo, type SecondMemoOptions } from "./second-memo.js";
 
 export interface BatchCallOptions extends Pick<SecondMemoOptions, "generation"> {
   readonly tileTokens: TileTokens;
@@ -32,8 +33,12 @@ export function createGeoLensCall(options: BatchCallOptions): HotCall {
 
 const MAX_IDS = 50;
 
-/** Datasets that are asked for in one second: as many as the process knows at a time. */
+/** In each of the three formats: the entries of 5,000 usual datasets that everybody may see, as many as the process knows. */
+const MAX_BYTES = 2.5 * 1024 * 1024;
 const MAX_DATASETS = 5_000;
+
+/** Of an entry without its text, by measuring 5,000 of them. */
+const ENTRY_BYTES = 180;
 
 /** What stands in an answer for a dataset, in this second. */
 interface Known {
@@ -45,18 +50,28 @@ interface Known {
   batch: number;
 }
 
+/** A dataset that is guarded may have left all caches but this one. */
+const sizeOf = ({ guarded, entry = "" }: Known): number =>
+  ENTRY_BYTES + (guarded ? bytesOfDataset(guarded.dataset) : entry.length);
+
 function createBatches(encoding: Encoding, { tileTokens, generation }: BatchCallOptions) {
-  const knownAt = createSecondMemo<string, Known>({ generation, maxEntries: MAX_DATASETS });
+  const knownAt = createSecondMemo<string, Known>({
+    generation,
+    maxEntries: MAX_DATASETS,
+    maxBytes: MAX_BYTES,
+    sizeOf: (_id, known) => sizeOf(known),
+  });
   let batch = 0;
 
-  function learn(known: Map<string, Known>, id: string): Known | undefined {
+  function learn(known: SecondMemo<string, Known>, id: string): Known | undefined {
     const found = tileTokens.peek(id);
     if (found === undefined) return undefined;
     const learnt: Known = isOpen(found.dataset)
       ? { guarded: undefined, entry: encoding.entryOf(id, found.token()), batch: 0 }
       : { guarded: found, entry: undefined, batch: 0 };
     known.set(id, learnt);
-    return learnt;
+    // Undefined when there is no room for it: it would not be noticed if it were asked for twice.
+    return known.get(id);
   }
 
   /** Undefined: who asks may not know of it, and must wait as long as for what isn't there. */

@@ -4,7 +4,7 @@ import type { Caller } from "../domain/identity/principal.js";
 import type { Call } from "../front/call.js";
 import { type HeaderList, type HttpRequest, hasUsableAuthority } from "../server/http-handler.js";
 import { within } from "../within.js";
-import { type AnswerMemo, createAnswerMemo } from "./answer-memo.js";
+import { type AnswerMemo, createAnswerMemos } from "./answer-memo.js";
 import type { Answer, HotCall, Question } from "./hot-call.js";
 import type { SecondMemoOptions } from "./second-memo.js";
 import { type Body, json, LONGEST_WAIT_MS, WIRES, type Wire, wireOf } from "./wire.js";
@@ -31,11 +31,12 @@ const MAX_BODY_BYTES = 8 * 1024;
 /** @returns Takes a call, and answers it or leaves it to the plain path. */
 export function createFastPath(options: FastPathOptions): (call: Call) => void {
   const { headersOf, plain, log, clock } = options;
+  const createAnswers = createAnswerMemos(options);
   const rpcs = new Map([...options.rpcs].map(([path, call]) => [path, createRoutes("rpc", call)]));
   const rest = new Map([...options.rest].map(([path, call]) => [path, createRoutes("rest", call)]));
 
   function createRoutes(kind: Route["kind"], call: HotCall): ReadonlyMap<Wire, Route> {
-    return new Map(WIRES.map((wire) => [wire, { kind, call, wire, answers: createAnswerMemo(options) }]));
+    return new Map(WIRES.map((wire) => [wire, { kind, call, wire, answers: createAnswers() }]));
   }
 
   /** Undefined as soon as anything is unusual about the request. */
