@@ -16,7 +16,7 @@ import { createVersionedCache } from "../../dist/stores/cache/versioned-cache.js
 import { createPrismaDatasetStore } from "../../dist/stores/prisma-dataset-store.js";
 import { createRedis } from "../../dist/stores/redis.js";
 
-const maxEntries = process.argv.includes("--forgetful") ? 1 : 10_000;
+const maxEntries = process.argv.includes("--forgetful") ? 1 : 5_000;
 const config = readConfig(process.env);
 const log = pino({ level: "warn" }, pino.destination(2));
 const backend = await openBackend({ config, log, clock });
@@ -34,7 +34,10 @@ const shared = createRedisLevel({
   lifetimes,
   clock,
 });
-const cache = createVersionedCache({ load: loadDatasets(uncached), shared, lifetimes, maxEntries, clock });
+const load = loadDatasets(uncached);
+const { bytesOf } = datasetCodec;
+const capacity = { maxEntries, maxBytes: 24 * 1024 * 1024, bytesOf };
+const cache = createVersionedCache({ load, shared, lifetimes, ...capacity, clock });
 cache.limitStay(0);
 const datasets = createCachedDatasetStore(uncached, cache, clock);
 

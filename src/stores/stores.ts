@@ -60,18 +60,25 @@ export interface StoresOptions {
   readonly log: Logger;
 }
 
+const MIB = 1024 * 1024;
+
 /**
- * What this process keeps at most. Datasets, with the tokens made of them, are most of a busy process's memory, and the
- * maps of a platform show far fewer than 5,000 at a time; the others are Redis' or one statement away.
+ * What this process keeps at most of each kind, in entries and in bytes with what is made of them. 46 MiB in all, of the heap of
+ * 256 MB that a container of 512 MiB leaves: whoever writes datasets or keys of the greatest size fills these and no more.
+ * Datasets, with their tokens, are most of a busy process's memory, and the maps of a platform show far fewer than 5,000 at a time;
+ * so many usual ones fit (4 kB each), and so do 5,000 usual keys. The rest is Redis' or one statement away.
  */
-const MAX_ENTRIES: Readonly<Record<CacheName, number>> = {
-  dataset: 5_000,
-  "api-key": 10_000,
-  "service-token": 10_000,
-  account: 10_000,
+const CAPACITIES: Readonly<Record<CacheName, { readonly maxEntries: number; readonly maxBytes: number }>> = {
+  dataset: { maxEntries: 5_000, maxBytes: 24 * MIB },
+  "api-key": { maxEntries: 10_000, maxBytes: 16 * MIB },
+  "service-token": { maxEntries: 10_000, maxBytes: 4 * MIB },
+  account: { maxEntries: 10_000, maxBytes: 2 * MIB },
 };
 
-/** A dataset that is created now is seen by every replica after this at the latest, and by announcement at once. */
+/**
+ * A dataset that is created now is seen by every replica after this at the latest, and by announcement at once. For so long an
+ * id that is nobody's takes 230 bytes of Redis, most of them its key: 11 kB for a request for 50.
+ */
 const NEGATIVE_TTL_MS = 5_000;
 
 /** What the fast path remembers is up to this much older than what it was made of. */
@@ -103,7 +110,8 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
   function cache<T>(name: CacheName, load: Load<T>, codec: Codec<T>, rememberedMs = 0): VersionedCache<T> {
     const lifetimes = { ttlMs: ttlMs - rememberedMs, negativeTtlMs };
     const shared = redis ? sharedByRedis(redis.client) : createSiblingLevel<T>(name);
-    const created = createVersionedCache({ load, shared, lifetimes, maxEntries: MAX_ENTRIES[name], clock });
+    const { bytesOf } = codec;
+    const created = createVersionedCache({ load, shared, lifetimes, ...CAPACITIES[name], bytesOf, clock });
     caches.set(name, created);
     return created;
 

@@ -17,6 +17,7 @@ export interface Finished {
 /** The service as a process of its own. Disposal kills it. */
 export interface TilegateProcess extends AsyncDisposable {
   readonly url: string;
+  readonly pid: number;
   readonly finished: Promise<Finished>;
   signal(signal: NodeJS.Signals): void;
   /** Resolves once such a line was written to standard output or error, the past included. */
@@ -35,6 +36,7 @@ export async function startTilegate(env: Environment): Promise<TilegateProcess> 
   const { url } = JSON.parse(line) as { url: string };
   return {
     url,
+    pid: child.pid ?? 0,
     finished,
     says,
     signal: (signal) => child.kill(signal),

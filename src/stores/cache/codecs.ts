@@ -1,6 +1,8 @@
 import type { Account, ServiceToken } from "../../domain/accounts/account.js";
 import type { Bounds, Dataset } from "../../domain/datasets/dataset.js";
+import { bytesOfDataset } from "../../domain/datasets/dataset-bytes.js";
 import type { ApiKey, SealedToken } from "../../domain/keys/api-key.js";
+import { bytesOfTexts } from "../../domain/text-bytes.js";
 import type { Codec } from "./entry.js";
 
 // Positional, because a batch reads 50 of them. Whoever changes an order or a meaning counts FORMAT_VERSION up.
@@ -97,7 +99,16 @@ export const datasetCodec: Codec<Dataset> = {
       changed: read.time(),
     };
   },
+  bytesOf: bytesOfDataset,
 };
+
+// As measured for datasets, without their texts: 2.9 kB for an API key, 0.9 kB for a previous token, 0.25 kB for a compiled
+// origin, 1.3 kB for a service token, 0.6 kB for an account.
+const API_KEY_BYTES = 3_000;
+const PREVIOUS_TOKEN_BYTES = 1_000;
+const ORIGIN_RULE_BYTES = 150;
+const SERVICE_TOKEN_BYTES = 1_400;
+const ACCOUNT_BYTES = 700;
 
 export const apiKeyCodec: Codec<ApiKey> = {
   encode: ({ current, previous, rateLimit, ...key }) => [
@@ -147,6 +158,12 @@ export const apiKeyCodec: Codec<ApiKey> = {
     const previous = graceEnd && { expireTime: graceEnd, ...read.sealed() };
     return { ...key, rateLimit, previous };
   },
+  bytesOf: ({ name, description, userAgent, origins, datasetIds, previous }) =>
+    API_KEY_BYTES +
+    (previous ? PREVIOUS_TOKEN_BYTES : 0) +
+    ORIGIN_RULE_BYTES * origins.length +
+    // Origins as they were compiled count as a third copy of everything, which costs little for the rest.
+    bytesOfTexts([name, description, userAgent, ...datasetIds, ...origins], 3),
 };
 
 export const serviceTokenCodec: Codec<ServiceToken> = {
@@ -171,6 +188,7 @@ export const serviceTokenCodec: Codec<ServiceToken> = {
       revoked: read.optionalTime(),
     };
   },
+  bytesOf: ({ name }) => SERVICE_TOKEN_BYTES + bytesOfTexts([name]),
 };
 
 export const accountCodec: Codec<Account> = {
@@ -179,4 +197,6 @@ export const accountCodec: Codec<Account> = {
     const read = createReader(fields);
     return { id: read.text(), name: read.text(), created: read.time() };
   },
+  // It is cached by its name.
+  bytesOf: ({ name }) => ACCOUNT_BYTES + bytesOfTexts([name], 3),
 };

@@ -17,14 +17,18 @@ export interface Lifetimes {
   readonly negativeTtlMs: number;
 }
 
-export const lifetimeMs = (entry: Entry<unknown>, { ttlMs, negativeTtlMs }: Lifetimes): number =>
-  entry.revision === 0 ? negativeTtlMs : ttlMs;
+export const lifetimeMs = (
+  entry: Pick<Entry<unknown>, "revision">,
+  { ttlMs, negativeTtlMs }: Lifetimes,
+): number => (entry.revision === 0 ? negativeTtlMs : ttlMs);
 
 /** Values as compact JSON: positional arrays, whose meaning is fixed by FORMAT_VERSION. */
 export interface Codec<T> {
   encode(value: T): readonly unknown[];
   /** @throws anything, for what encode didn't make. */
   decode(fields: readonly unknown[]): T;
+  /** About how much memory a value takes in this process, with the text that it was read from and what is made of it. */
+  bytesOf(value: T): number;
 }
 
 /** Counts the changes of any codec's fields. Replicas of different versions don't read each other's entries. */

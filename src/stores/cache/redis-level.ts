@@ -1,5 +1,7 @@
 import type { Cluster, Redis } from "ioredis";
+import { LRUCache } from "lru-cache";
 import type { Clock } from "../../domain/clock.js";
+import { bytesOfTexts } from "../../domain/text-bytes.js";
 import { createRedisScript } from "../redis-script.js";
 import { type Announcement, type CacheName, CHANNEL } from "./announcements.js";
 import type { Breaker } from "./breaker.js";
@@ -43,15 +45,28 @@ export interface RedisLevel<T> extends SharedLevel<T> {
   announceAgain(): Promise<void>;
 }
 
-/** Of one kind, the newest. A bulk import during an outage must not take all memory. */
-const MAX_UNANNOUNCED = 10_000;
+/** An entry as Redis has it. */
+interface Put {
+  readonly revision: number;
+  readonly readAt: number;
+  readonly text: string;
+}
+
+/** Of one kind, the newest: 7,000 usual datasets. A bulk import during an outage must not take all memory. */
+const MAX_UNANNOUNCED_BYTES = 4 * 1024 * 1024;
+
+/** Of a key and what it is put with, but for its text. */
+const PUT_BYTES = 300;
 
 /** The level that replicas share, in Redis or Valkey. */
 export function createRedisLevel<T>(options: RedisLevelOptions<T>): RedisLevel<T> {
   const { redis, prefix, breaker, name, codec, lifetimes, clock } = options;
   const redisKey = (key: string) => `${prefix}${name}:${key}`;
-  const put = createRedisScript(redis, PUT_SCRIPT);
-  const unannounced = new Map<string, Entry<T>>();
+  const runPut = createRedisScript(redis, PUT_SCRIPT);
+  const unannounced = new LRUCache<string, Put>({
+    maxSize: MAX_UNANNOUNCED_BYTES,
+    sizeCalculation: ({ text }) => PUT_BYTES + bytesOfTexts([text], 1),
+  });
   /** What entries were read from. */
   const textOf = new WeakMap<Entry<T>, string>();
 
@@ -62,33 +77,30 @@ export function createRedisLevel<T>(options: RedisLevelOptions<T>): RedisLevel<T
     return entry;
   }
 
-  /** @returns The entries that Redis did not take. */
-  async function putAll(all: [string, Entry<T>][], announce: boolean): Promise<[string, Entry<T>][]> {
-    const refused: [string, Entry<T>][] = [];
+  const toPut = ([key, entry]: readonly [string, Entry<T>]): [string, Put] => [
+    key,
+    { revision: entry.revision, readAt: entry.readAt, text: serialize(entry, codec) },
+  ];
+
+  /** @returns What Redis did not take. */
+  async function putAll(all: [string, Put][], announce: boolean): Promise<[string, Put][]> {
+    const refused: [string, Put][] = [];
     for (let start = 0; start < all.length; start += PUT_CHUNK) {
       const chunk = all.slice(start, start + PUT_CHUNK);
       const keys = chunk.map(([key]) => redisKey(key));
-      const values = chunk.flatMap(([, entry]) => [
-        entry.revision,
-        lifetimeMs(entry, lifetimes),
-        serialize(entry, codec),
-      ]);
+      const values = chunk.flatMap(([, put]) => [put.revision, lifetimeMs(put, lifetimes), put.text]);
       const revisions = chunk.map(([key, { revision }]) => [key, revision] as const);
       const message = announce ? JSON.stringify({ cache: name, revisions } satisfies Announcement) : "";
-      const taken = await breaker.attempt(() => put(keys, [prefix + CHANNEL, message, ...values]));
+      const taken = await breaker.attempt(() => runPut(keys, [prefix + CHANNEL, message, ...values]));
       if (taken === undefined) refused.push(...chunk);
     }
     return refused;
   }
 
-  async function announceAll(entries: [string, Entry<T>][]): Promise<void> {
-    for (const [key, entry] of await putAll(entries, true)) {
+  async function announceAll(puts: [string, Put][]): Promise<void> {
+    for (const [key, put] of await putAll(puts, true)) {
       const known = unannounced.get(key);
-      if (known === undefined || known.revision <= entry.revision) unannounced.set(key, entry);
-    }
-    for (const key of unannounced.keys()) {
-      if (unannounced.size <= MAX_UNANNOUNCED) break;
-      unannounced.delete(key);
+      if (known === undefined || known.revision <= put.revision) unannounced.set(key, put);
     }
   }
 
@@ -107,20 +119,19 @@ export function createRedisLevel<T>(options: RedisLevelOptions<T>): RedisLevel<T
     async fill(entries) {
       // What a writer puts outlives every read that began before its commit, if that read gives up by half its life.
       const tooLate = clock().getTime() - lifetimes.ttlMs / 2;
-      await putAll(
-        [...entries].filter(([, { readAt }]) => readAt > tooLate),
-        false,
-      );
+      const inTime = [...entries].filter(([, { readAt }]) => readAt > tooLate);
+      await putAll(inTime.map(toPut), false);
     },
 
-    announce: (entries) => announceAll([...entries]),
+    announce: (entries) => announceAll([...entries].map(toPut)),
 
     async announceAgain() {
       // Older than that, no copy of a former state is left.
       const expired = clock().getTime() - lifetimes.ttlMs;
-      const entries = [...unannounced].filter(([, { readAt }]) => readAt > expired);
+      // The oldest first, so that they would make room for the newest again.
+      const puts = [...unannounced.entries()].toReversed().filter(([, { readAt }]) => readAt > expired);
       unannounced.clear();
-      if (entries.length > 0) await announceAll(entries);
+      if (puts.length > 0) await announceAll(puts);
     },
   };
 }

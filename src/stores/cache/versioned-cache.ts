@@ -28,8 +28,10 @@ export interface VersionedCacheOptions<T> {
   /** Absent: this process only. */
   readonly shared?: SharedLevel<T> | undefined;
   readonly lifetimes: Lifetimes;
-  /** Entries in this process at most. */
+  /** Entries in this process at most, and their bytes, as `bytesOf` counts values. */
   readonly maxEntries: number;
+  readonly maxBytes: number;
+  readonly bytesOf: (value: T) => number;
   readonly clock: Clock;
 }
 
@@ -90,9 +92,19 @@ interface Flight<T> {
   overtaken: boolean;
 }
 
+/** Of an entry without a value, by measuring 2,000 of them. Its key is 64 characters at most, or as long as a name. */
+const ENTRY_BYTES = 350;
+
+/** What takes more is not kept. No value that the schema allows does. */
+const MAX_ENTRY_BYTES = 256 * 1024;
+
 export function createVersionedCache<T>(options: VersionedCacheOptions<T>): VersionedCache<T> {
-  const { load, shared, lifetimes, maxEntries, clock } = options;
-  const local = new LRUCache<string, KeptEntry<T>>({ max: maxEntries });
+  const { load, shared, lifetimes, maxEntries, maxBytes, bytesOf, clock } = options;
+  const local = new LRUCache<string, KeptEntry<T>>({
+    max: maxEntries,
+    maxSize: maxBytes,
+    maxEntrySize: Math.min(MAX_ENTRY_BYTES, maxBytes),
+  });
   const flights = new Map<string, Flight<T>>();
   let maxStayMs = Number.POSITIVE_INFINITY;
   let generation = 0;
@@ -105,7 +117,8 @@ export function createVersionedCache<T>(options: VersionedCacheOptions<T>): Vers
     const now = clock().getTime();
     // One that has had its time is not in the way: of a deleted row the database says that it isn't there, without revision.
     if (known !== undefined && known.revision > entry.revision && isFresh(known, now)) return;
-    local.set(key, { entry, keptAt: now });
+    const size = ENTRY_BYTES + (entry.value === undefined ? 0 : bytesOf(entry.value));
+    local.set(key, { entry, keptAt: now }, { size });
   }
 
   /** This process's entry, if it still counts. */

@@ -61,4 +61,17 @@ describe.skipIf(!postgresUrl() || !canStartRedis())("the cost of a batch of 50",
     expect((await servers.cost(() => replica.datasets.tryFindMany(ids, anybody))).statements).toBe(1);
     expect((await servers.cost(() => replica.datasets.tryFindMany(ids, anybody))).statements).toBe(0);
   });
+
+  test("5,000 usual datasets are kept, all of them", async () => {
+    await using replica = await openReplica(servers.database.url, undefined);
+    const account = newAccount();
+    await replica.accounts.insert(account);
+    const many = Array.from({ length: 5_000 }, () =>
+      newDataset(account.id, { visibility: "restricted", readerRoles: ["surveyor", "planner"] }),
+    );
+    await insert(replica.datasets, ...many);
+    const all = many.map(({ id }) => id);
+    const again = await servers.cost(() => replica.datasets.tryFindMany(all, anybody));
+    expect(again.statements).toBe(0);
+  });
 });

@@ -40,4 +40,31 @@ describe.skipIf(!redisUrl())("the level in Redis", () => {
     await put({ visibility: "private" }, 2);
     expect(await read(first)).toMatchObject({ revision: 2, value: { visibility: "private" } });
   });
+
+  test("remembers of an outage the newest changes, 4 MB of them", async () => {
+    const prefix = `{${randomUUID()}}:`;
+    let isDown = true;
+    const level = createRedisLevel({
+      redis,
+      prefix,
+      breaker: { attempt: async (operation) => (isDown ? undefined : operation()) },
+      name: "dataset",
+      codec: datasetCodec,
+      lifetimes: { ttlMs: 60_000, negativeTtlMs: 5_000 },
+      clock: systemClock,
+    });
+    const datasets = Array.from({ length: 100 }, () =>
+      newDataset(randomUUID(), { title: "x".repeat(100_000) }),
+    );
+    for (const value of datasets) {
+      await level.announce(new Map([[value.id, { value, revision: 1, readAt: Date.now() }]]));
+    }
+    isDown = false;
+    await level.announceAgain();
+    const keys = await redis.keys(`${prefix}*`);
+    const newest = datasets.slice(-keys.length).map(({ id }) => `${prefix}dataset:${id}`);
+    expect(new Set(keys)).toEqual(new Set(newest));
+    expect(keys.length).toBeGreaterThan(30);
+    expect(keys.length * 100_000).toBeLessThan(4 * 1024 * 1024);
+  });
 });

@@ -5,6 +5,7 @@ import { createVersionedCache, type VersionedCache } from "../../../src/stores/c
 
 const TTL = 60_000;
 const NEGATIVE_TTL = 5_000;
+const MAX_BYTES = 1_000_000;
 
 /** A database of one table, whose reads can be held up between reading and answering. */
 function createDatabase() {
@@ -56,6 +57,8 @@ beforeEach(() => {
     load: database.load,
     lifetimes: { ttlMs: TTL, negativeTtlMs: NEGATIVE_TTL },
     maxEntries: 100,
+    maxBytes: MAX_BYTES,
+    bytesOf: (value) => value.length,
     clock: () => new Date(now),
   });
 });
@@ -106,6 +109,30 @@ describe("a read", () => {
     for (let i = 0; i < 101; i++) await read(`key${i}`);
     await read("key0");
     expect(database.reads).toHaveLength(102);
+  });
+});
+
+describe("values that somebody makes large", () => {
+  const large = "x".repeat(MAX_BYTES / 10);
+
+  test("drive out what was used longest ago before they are more than so many bytes", async () => {
+    for (let i = 0; i < 10; i++) database.rows.set(`key${i}`, { value: large, revision: 1 });
+    for (let i = 0; i < 10; i++) await read(`key${i}`);
+    await read("key9");
+    expect(database.reads).toHaveLength(10);
+    await read("key0");
+    expect(database.reads).toHaveLength(11);
+  });
+
+  test("are not kept at all beyond 256 kB, nor what they replace", async () => {
+    database.rows.set("a", { value: "small", revision: 1 });
+    await read("a");
+    const value = "x".repeat(256 * 1024);
+    database.rows.set("a", { value, revision: 2 });
+    await announce("a", { value, revision: 2 });
+    expect(await read("a")).toBe(value);
+    expect(await read("a")).toBe(value);
+    expect(database.reads).toHaveLength(3);
   });
 });
 
