@@ -11,7 +11,7 @@ const ACK = 1;
 const END_HEADERS = 4;
 
 /** @param {number} type @param {number} flags @param {number} stream @param {Buffer} [payload] */
-function frame(type, flags, stream, payload = Buffer.alloc(0)) {
+export function frame(type, flags, stream, payload = Buffer.alloc(0)) {
   const head = Buffer.alloc(9);
   head.writeUIntBE(payload.length, 0, 3);
   head[3] = type;
@@ -21,14 +21,14 @@ function frame(type, flags, stream, payload = Buffer.alloc(0)) {
 }
 
 /** @param {number} value */
-const uint32 = (value) => {
+export const uint32 = (value) => {
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32BE(value);
   return bytes;
 };
 
 /** HPACK: every field as a literal that is not indexed, so that each request is the same bytes. */
-function headerBlock(/** @type {readonly (readonly [string, string])[]} */ headers) {
+export function headerBlock(/** @type {readonly (readonly [string, string])[]} */ headers) {
   const text = (/** @type {string} */ value) => {
     const bytes = Buffer.from(value);
     if (bytes.length < 127) return Buffer.concat([Buffer.of(bytes.length), bytes]);
