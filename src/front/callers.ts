@@ -1,6 +1,7 @@
 import type { Clock } from "../domain/clock.js";
 import type { Authenticator, Credentials } from "../domain/identity/authenticator.js";
 import type { Caller } from "../domain/identity/principal.js";
+import { bytesOfTexts } from "../domain/text-bytes.js";
 import { createSecondMemo } from "../fast-path/second-memo.js";
 import { isAnonymous, keyOf } from "./credentials.js";
 
@@ -19,11 +20,19 @@ export interface CallersOptions {
   readonly clock: Clock;
 }
 
-/** A second's different callers. */
+/** A second's different callers, and what is kept of them: a key with its user agent takes some 600 bytes. */
 const MAX_CALLERS = 5_000;
+const MAX_BYTES = 4 * 1024 * 1024;
 
-/** Longer headers are resolved each time, so that nobody fills the memory with theirs: 10 MB at most. */
-const MAX_KEY_LENGTH = 2_000;
+/** The entry, the principal and the closure; and of a set that holds ids, each. Rounded up. */
+const CALLER_BYTES = 400;
+const ID_BYTES = 24;
+
+const bytesOf = (caller: Caller): number =>
+  caller.reduce(
+    (bytes, principal) => bytes + (principal.type === "api_key" ? ID_BYTES * principal.datasetIds.size : 0),
+    CALLER_BYTES,
+  );
 
 const ANONYMOUS: Caller = [];
 
@@ -36,7 +45,12 @@ interface Remembered {
 
 export function createCallers(options: CallersOptions): Callers {
   const { authenticator, generation, clock } = options;
-  const rememberedAt = createSecondMemo<string, Remembered>({ generation, maxEntries: MAX_CALLERS });
+  const rememberedAt = createSecondMemo<string, Remembered>({
+    generation,
+    maxEntries: MAX_CALLERS,
+    maxBytes: MAX_BYTES,
+    sizeOf: (key, { caller }) => bytesOfTexts([key], 1) + bytesOf(caller),
+  });
 
   return {
     peek(credentials, now) {
@@ -53,7 +67,7 @@ export function createCallers(options: CallersOptions): Callers {
       const remembered = rememberedAt(clock());
       const { caller, reuse } = await authenticator.authenticate(credentials);
       const key = keyOf(credentials);
-      if (reuse !== undefined && key.length <= MAX_KEY_LENGTH && begun === generation()) {
+      if (reuse !== undefined && begun === generation()) {
         const { until, note } = reuse;
         remembered.set(key, { caller, until: until?.getTime() ?? Number.POSITIVE_INFINITY, note });
       }
