@@ -9,7 +9,7 @@ const src = fileURLToPath(new URL("../src", import.meta.url));
 const ALLOWED: Record<string, string[]> = {
   domain: ["domain"],
   json: ["json"],
-  front: ["front", "domain", "server", "fast-path/second-memo.js"],
+  front: ["front", "domain", "server"],
   rpc: ["rpc", "domain", "front", "schema", "server", "gen/proto"],
   rest: ["rest", "domain", "front", "json", "schema", "server", "gen/proto"],
   stores: ["stores", "domain", "gen/prisma", "within.js"],

@@ -3,10 +3,10 @@ import { bytesOfDataset } from "../domain/datasets/dataset-bytes.js";
 import type { Caller } from "../domain/identity/principal.js";
 import { type KnownDataset, refusalOf, type TileTokens } from "../domain/tokens/tile-tokens.js";
 import { isCanonicalUuid } from "../domain/uuid.js";
+import { createSecondMemo, type SecondMemo, type SecondMemoOptions } from "../front/second-memo.js";
 import { binaryEncoding, type Encoding, geoLensEncoding, jsonEncoding } from "./encodings.js";
 import type { HotCall, Question } from "./hot-call.js";
 import { fieldOfJson, idsOfProto } from "./requests.js";
-import { createSecondMemo, type SecondMemo, type SecondMemoOptions } from "./second-memo.js";
 
 export interface BatchCallOptions extends Pick<SecondMemoOptions, "generation"> {
   readonly tileTokens: TileTokens;
