@@ -113,7 +113,7 @@ export const variables = z
     ADMIN_ROLE: z.string().default("admin"),
     // A connection that only stands there takes 20 kB of a process, a call that waits as much again.
     MAX_CONNECTIONS: wholeNumber(16, 100_000).default(4_096),
-    MAX_CALLS: wholeNumber(8, 100_000).default(2_000),
+    MAX_CALLS: wholeNumber(8, 100_000).default(1_000),
     // A process for each core; PostgreSQL's 100 connections, 10 for each process, are used up long before 64.
     WORKERS: wholeNumber(1, 64).default(1),
     SHUTDOWN_DELAY_SECONDS: wholeNumber(0, 300).optional(),
