@@ -14,7 +14,7 @@ const MAX_BYTES = 4 * 1024 * 1024;
 /** Questions that came once are small: so many of them are 1 MB. */
 const MAX_ANSWERS = 10_000;
 
-/** Of an entry and its two buffers, by measuring 10,000 of them. */
+/** Of an entry and its two buffers, by measuring 5,000 of them. */
 const ENTRY_BYTES = 600;
 
 /** Of a question that came once. */

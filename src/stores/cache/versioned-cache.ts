@@ -82,6 +82,8 @@ interface KeptEntry<T> {
   readonly entry: Entry<T>;
   /** Since when this process has it: Unix milliseconds. */
   readonly keptAt: number;
+  /** Bytes. */
+  readonly size: number;
 }
 
 /** A read that is under way, shared by everybody who asks meanwhile. */
@@ -113,13 +115,15 @@ export function createVersionedCache<T>(options: VersionedCacheOptions<T>): Vers
     now - entry.readAt < lifetimeMs(entry, lifetimes);
 
   function keep(key: string, entry: Entry<T>): void {
-    const known = local.peek(key)?.entry;
+    const known = local.peek(key);
     const now = clock().getTime();
     // One that has had its time is not in the way: of a deleted row the database says that it isn't there, without revision.
-    if (known !== undefined && known.revision > entry.revision && isFresh(known, now)) return;
-    const size = ENTRY_BYTES + (entry.value === undefined ? 0 : bytesOf(entry.value));
-    local.set(key, { entry, keptAt: now }, { size });
+    if (known && known.entry.revision > entry.revision && isFresh(known.entry, now)) return;
+    const size = known?.entry === entry ? known.size : sizeOf(entry);
+    local.set(key, { entry, keptAt: now, size }, { size });
   }
+
+  const sizeOf = ({ value }: Entry<T>): number => ENTRY_BYTES + (value === undefined ? 0 : bytesOf(value));
 
   /** This process's entry, if it still counts. */
   function kept(key: string, now: number): Entry<T> | undefined {
@@ -198,19 +202,21 @@ export function createVersionedCache<T>(options: VersionedCacheOptions<T>): Vers
     mayKnow: MayKnow<T>,
     entries: Map<string, Entry<T>>,
   ): Promise<ReadonlyMap<string, string>> {
-    const own = new Set([...asked.keys()].filter((key) => !flights.has(key)));
+    const keys = [...asked.keys()];
+    const own = new Set(keys.filter((key) => !flights.has(key)));
     if (own.size > 0) startFlights([...own], mayKnow);
     // A thousand who wait for the same fifty keys wait for one promise, not for fifty thousand.
-    const readings = new Map([...asked.keys()].map((key) => [key, flights.get(key)?.reading]));
-    const distinct = [...new Set(readings.values())];
+    const readings = keys.map((key) => flights.get(key)?.reading);
+    const distinct = [...new Set(readings)];
     const settled = await Promise.allSettled(distinct);
     const landed = new Map(distinct.map((reading, index) => [reading, settled[index]]));
     const late = new Map<string, string>();
-    for (const [lookedUp, key] of asked) {
-      const result = landed.get(readings.get(lookedUp));
+    for (const [index, lookedUp] of keys.entries()) {
+      const result = landed.get(readings[index]);
       const brought = result?.status === "fulfilled" ? result.value : undefined;
       const counting = countingKey(lookedUp, brought?.get(lookedUp), mayKnow);
       const entry = brought?.get(counting);
+      const key = asked.get(lookedUp) ?? lookedUp;
       if (entry !== undefined) entries.set(key, entry);
       else if (counting !== lookedUp && !own.has(lookedUp)) late.set(counting, key);
     }
@@ -234,17 +240,20 @@ export function createVersionedCache<T>(options: VersionedCacheOptions<T>): Vers
       const missing = new Map<string, string>();
       for (const key of keys) {
         const own = kept(key, now);
-        if (own !== undefined && isShown(own, mayKnow)) {
+        if (own === undefined) {
+          missing.set(key, key);
+          continue;
+        }
+        if (isShown(own, mayKnow)) {
           entries.set(key, own);
           continue;
         }
         // Looked up for what isn't there too: otherwise two microseconds would tell, which shows in a thousand answers.
         const decoy = decoyOf(key);
         const ofDecoy = kept(decoy, now);
-        const isAbsent = own === undefined || own.revision === 0;
-        const entry = isAbsent ? own : ofDecoy;
+        const entry = own.revision === 0 ? own : ofDecoy;
         if (entry !== undefined) entries.set(key, entry);
-        else missing.set(isAbsent ? key : decoy, key);
+        else missing.set(decoy, key);
       }
       if (missing.size === 0) return entries;
       const late = await land(missing, mayKnow, entries);
