@@ -13,6 +13,8 @@ export interface Body {
    * @throws RequestGone when the request ends before its body does.
    */
   whole(maxBytes: number, hold: (bytes: number) => void): Promise<Buffer | undefined>;
+  /** What has been read of it until now. */
+  received(): Buffer;
 }
 
 /** The client went away, so that there is nobody to answer. */
@@ -30,10 +32,15 @@ export function createBody(request: HttpRequest): Body {
   const chunks: Buffer[] = [];
   let size = 0;
   let isWhole = false;
+  let held = 0;
 
-  function contents(): Buffer {
+  function received(): Buffer {
     const [only] = chunks;
-    return chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks);
+    if (chunks.length === 1 && only !== undefined) return only;
+    const joined = Buffer.concat(chunks);
+    // Not both.
+    chunks.splice(0, chunks.length, joined);
+    return joined;
   }
 
   /** @param heard is called after each chunk. @returns What ends the reading before its time. */
@@ -58,10 +65,10 @@ export function createBody(request: HttpRequest): Body {
       if (isGone(request)) return;
       isWhole = true;
       stop();
-      done(contents());
+      done(received());
     }
     if (size > maxBytes) done(undefined);
-    else if (isWhole) done(contents());
+    else if (isWhole) done(received());
     else {
       request.on("data", take);
       request.once("end", end);
@@ -73,11 +80,13 @@ export function createBody(request: HttpRequest): Body {
 
   return {
     read,
+    received,
     whole: (maxBytes, hold) =>
       new Promise((resolve, reject) => {
         const gone = () => reject(new RequestGone("the request ended before its body"));
         if (isGone(request)) return gone();
-        hold(size);
+        hold(size - held);
+        held = size;
         request.once("close", gone);
         const stop = read(
           maxBytes,
@@ -88,6 +97,7 @@ export function createBody(request: HttpRequest): Body {
           (chunk) => {
             try {
               hold(chunk.length);
+              held += chunk.length;
             } catch (error) {
               stop();
               request.off("close", gone);

@@ -1,3 +1,4 @@
+import type { Violation } from "@bufbuild/protovalidate";
 import { Code, ConnectError, createContextValues } from "@connectrpc/connect";
 import type {
   UniversalHandler,
@@ -9,14 +10,14 @@ import type { Logger } from "pino";
 import { DomainError } from "../domain/errors.js";
 import type { Caller } from "../domain/identity/principal.js";
 import type { Call } from "../front/call.js";
-import { bodyTooLarge, inflate } from "../front/inflate.js";
-import { inspectMessage } from "../schema/inspect.js";
-import { type Admission, admissionOf } from "./admission.js";
+import { bodyTooLarge, HEAD_BYTES, inflate } from "../front/inflate.js";
+import { countItems, inspectMessage } from "../schema/inspect.js";
+import { type Admission, admissionOf, MAX_MESSAGE_BYTES } from "./admission.js";
 import { clampDeadline } from "./deadline.js";
 import { correctEarlyRefusal } from "./early-refusals.js";
 import { toPublicError } from "./errors.js";
 import { callerKey, invalidRequest } from "./interceptors.js";
-import { asPost, ENVELOPE_BYTES, framingOf, unwrap, wrap } from "./message.js";
+import { asPost, ENVELOPE_BYTES, framingOf, unwrap, unwrapHead, wrap } from "./message.js";
 
 /** Answers RPCs. */
 export interface RpcAdapter {
@@ -98,9 +99,18 @@ function admitted(
     return caller;
   }
 
+  /** Of a message that may be long. @throws if its beginning holds too much already. */
+  function look(head: Buffer): void {
+    if (maxBytes > MAX_MESSAGE_BYTES) refuse(countItems(handler.method.input, framing.form, head, maxValues));
+  }
+
   async function read(hold: (bytes: number) => void): Promise<Buffer> {
     if (posted !== undefined) return posted.message();
     const isAnnounced = Number(sent.header.get("content-length") ?? 0) > limit;
+    if (!isAnnounced && (await call.body.whole(HEAD_BYTES, hold)) === undefined) {
+      const head = unwrapHead(call.body.received(), framing);
+      if (head !== undefined) look(head);
+    }
     const body = isAnnounced ? undefined : await call.body.whole(limit, hold);
     if (body === undefined) throw bodyTooLarge(maxBytes);
     return body;
@@ -118,11 +128,9 @@ function admitted(
     let { bytes } = message;
     if (message.encoding !== undefined) {
       hold(maxBytes);
-      bytes = await inflate(bytes, message.encoding, maxBytes);
+      bytes = await inflate(bytes, message.encoding, maxBytes, look);
     }
-    const problem = inspectMessage(handler.method.input, framing.form, bytes, maxValues);
-    if (problem instanceof DomainError) throw problem;
-    if (problem !== undefined) throw invalidRequest([problem]);
+    refuse(inspectMessage(handler.method.input, framing.form, bytes, maxValues));
     return framing.isEnveloped ? wrap(bytes) : bytes;
   }
 
@@ -134,4 +142,9 @@ function admitted(
     }
   }
   return { ...sent, method: "POST", header, body: body() };
+}
+
+function refuse(problem: Violation | DomainError | undefined): void {
+  if (problem === undefined) return;
+  throw problem instanceof DomainError ? problem : invalidRequest([problem]);
 }

@@ -56,6 +56,12 @@ export function unwrap(body: Buffer, { encoding, isEnveloped }: Framing): Sent |
   return { bytes: body.subarray(ENVELOPE_BYTES), encoding: isCompressed ? encoding : undefined };
 }
 
+/** The beginning of the message in the beginning of a body; undefined if it is compressed, which tells nothing. */
+export function unwrapHead(head: Buffer, { encoding, isEnveloped }: Framing): Buffer | undefined {
+  if (!isEnveloped) return encoding === undefined ? head : undefined;
+  return ((head[0] ?? 0) & COMPRESSED) === 0 ? head.subarray(ENVELOPE_BYTES) : undefined;
+}
+
 /** The message in an envelope, not compressed. */
 export function wrap(message: Buffer): Buffer {
   const prefix = Buffer.alloc(ENVELOPE_BYTES);

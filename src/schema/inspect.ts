@@ -18,13 +18,14 @@ const MAX_MEMBERS = 64;
 const MAX_UNRULED_ITEMS = 1_000;
 
 /**
- * Counts what a message holds before anything is built from it: two bytes make an item, and decoding and checking one costs
- * microseconds. Looks as far as the first list that is longer than the schema allows, which is the answer then.
+ * Counts what a message, or the beginning of one, holds before anything is built from it: two bytes make an item, and decoding
+ * and checking one costs microseconds. Looks as far as the first list that is longer than the schema allows, which is the
+ * answer then.
  *
  * @param maxValues Fields and items of all kinds together.
  * @returns What is wrong; undefined also for what is malformed, which its decoder tells better.
  */
-export function inspectMessage(
+export function countItems(
   schema: DescMessage,
   form: Form,
   message: Buffer,
@@ -33,7 +34,18 @@ export function inspectMessage(
   if (form === "binary") return inspectBinary(schema, message, maxValues);
   const limits = { maxValues, maxDepth: MAX_DEPTH, maxItems: MAX_UNRULED_ITEMS, maxMembers: MAX_MEMBERS };
   const problem = inspectJson(message, limits, shapeOf(schema));
-  return problem ? describe(problem, schema) : repeatedMember(message.toString());
+  return problem && describe(problem, schema);
+}
+
+/** The same of a whole message, of which nothing may be there twice, either. */
+export function inspectMessage(
+  schema: DescMessage,
+  form: Form,
+  message: Buffer,
+  maxValues: number,
+): Violation | DomainError | undefined {
+  const problem = countItems(schema, form, message, maxValues);
+  return problem ?? (form === "json" ? repeatedMember(message.toString()) : undefined);
 }
 
 /** Of two members of one name programs read either: a proxy before us perhaps the other one. */
@@ -162,10 +174,10 @@ function inspectBinary(
       }
       const length = reader.uint32();
       const next = reader.pos + length;
-      if (field?.message && next <= end) {
+      if (field?.message) {
         path.push(field);
         if (field.fieldKind === "list") path.push({ kind: "list_sub", index: count - 1 });
-        const found = inspect(field.message, next);
+        const found = inspect(field.message, Math.min(next, end));
         if (found !== undefined) return found;
         path.length -= field.fieldKind === "list" ? 2 : 1;
       }
