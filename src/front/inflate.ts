@@ -37,7 +37,7 @@ export async function inflate(
 }
 
 /** So much of a long body is looked at before the rest is read or inflated: what amplifies is monotonous. */
-export const HEAD_BYTES = 32 * 1024;
+export const HEAD_BYTES = 64 * 1024;
 
 const isZlibError = (error: unknown): boolean =>
   error instanceof Error && "errno" in error && typeof error.errno === "number";

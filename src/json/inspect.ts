@@ -15,11 +15,15 @@ export interface JsonLimits {
   readonly maxItems: number;
   /** Of an object. */
   readonly maxMembers: number;
+  /** Of a text or a name, as it is written. */
+  readonly maxTextBytes: number;
+  /** Between two other characters. */
+  readonly maxBlanks: number;
 }
 
 /** Why a text is not worth parsing. */
 export interface JsonProblem {
-  readonly kind: "items" | "members" | "values" | "depth";
+  readonly kind: "items" | "members" | "values" | "depth" | "text" | "blanks";
   /** Names and indices from the top to where it is. */
   readonly path: readonly (string | number)[];
   /** With "items": how many there may be. */
@@ -57,8 +61,12 @@ export function inspectJson(text: Buffer, limits: JsonLimits, shape?: JsonShape)
 
   /** The next byte that is no blank; NaN at the end. */
   function peek(): number {
+    const start = offset;
     let byte = text[offset];
-    while (byte !== undefined && byte <= SPACE) byte = text[++offset];
+    while (byte !== undefined && byte <= SPACE) {
+      if (offset - start >= limits.maxBlanks) fail("blanks");
+      byte = text[++offset];
+    }
     return byte ?? Number.NaN;
   }
 
@@ -69,6 +77,7 @@ export function inspectJson(text: Buffer, limits: JsonLimits, shape?: JsonShape)
     for (;;) {
       const byte = text[offset];
       if (byte === undefined) throw new Found(undefined);
+      if (offset - start > limits.maxTextBytes) fail("text");
       offset += byte === BACKSLASH ? 2 : 1;
       if (byte === QUOTE) return start;
     }

@@ -46,6 +46,8 @@ const BODY_LIMITS = {
   maxMembers: 64,
   maxItems: Number.POSITIVE_INFINITY,
   maxValues: Number.POSITIVE_INFINITY,
+  maxTextBytes: Number.POSITIVE_INFINITY,
+  maxBlanks: Number.POSITIVE_INFINITY,
 };
 
 export type RestHandler = (call: Call, url: URL) => Promise<void>;

@@ -1,4 +1,4 @@
-import { type DescField, type DescMessage, getOption } from "@bufbuild/protobuf";
+import { type DescField, type DescMessage, getOption, ScalarType } from "@bufbuild/protobuf";
 import type { Path } from "@bufbuild/protobuf/reflect";
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { Violation } from "@bufbuild/protovalidate";
@@ -17,6 +17,12 @@ const MAX_MEMBERS = 64;
 /** Enough for every list whose length no rule says: field masks. */
 const MAX_UNRULED_ITEMS = 1_000;
 
+/** The longest text that a rule allows is 8,192 characters, each of 6 bytes where JSON escapes it. */
+const MAX_TEXT_BYTES = 6 * 8_192;
+
+/** No printer indents so deep. */
+const MAX_BLANKS = 16_384;
+
 /**
  * Counts what a message, or the beginning of one, holds before anything is built from it: two bytes make an item, and decoding
  * and checking one costs microseconds. Looks as far as the first list that is longer than the schema allows, which is the
@@ -32,7 +38,14 @@ export function countItems(
   maxValues: number,
 ): Violation | DomainError | undefined {
   if (form === "binary") return inspectBinary(schema, message, maxValues);
-  const limits = { maxValues, maxDepth: MAX_DEPTH, maxItems: MAX_UNRULED_ITEMS, maxMembers: MAX_MEMBERS };
+  const limits = {
+    maxValues,
+    maxDepth: MAX_DEPTH,
+    maxItems: MAX_UNRULED_ITEMS,
+    maxMembers: MAX_MEMBERS,
+    maxTextBytes: MAX_TEXT_BYTES,
+    maxBlanks: MAX_BLANKS,
+  };
   const problem = inspectJson(message, limits, shapeOf(schema));
   return problem && describe(problem, schema);
 }
@@ -63,6 +76,8 @@ const WORDS: Record<Exclude<JsonProblem["kind"], "items">, string> = {
   members: "has too many members",
   values: "is more than such a request may hold",
   depth: "is nested too deeply",
+  text: "is too long",
+  blanks: "has too many blanks",
 };
 
 /** What a JSON body's problem is, in words. */
@@ -147,6 +162,19 @@ function maxItemsOf(field: DescField): number {
   return max;
 }
 
+const FIXED_BYTES = new Map<ScalarType, number>([
+  [ScalarType.DOUBLE, 8],
+  [ScalarType.FIXED64, 8],
+  [ScalarType.SFIXED64, 8],
+  [ScalarType.FLOAT, 4],
+  [ScalarType.FIXED32, 4],
+  [ScalarType.SFIXED32, 4],
+]);
+
+/** What a list may hold in one piece; enums have no scalar type. */
+const isNumber = (scalar: ScalarType | undefined): boolean =>
+  scalar !== ScalarType.STRING && scalar !== ScalarType.BYTES;
+
 function inspectBinary(
   schema: DescMessage,
   message: Buffer,
@@ -158,32 +186,51 @@ function inspectBinary(
 
   function inspect(desc: DescMessage, end: number): Violation | DomainError | undefined {
     const counts = new Map<number, number>();
+    let singular = 0;
     while (reader.pos < end) {
       const [number, wireType] = reader.tag();
-      values += 1;
-      if (values > maxValues) return invalid("body", WORDS.values);
       const field = desc.fields.find((candidate) => candidate.number === number);
-      const count = (counts.get(number) ?? 0) + 1;
-      counts.set(number, count);
-      if (field?.fieldKind === "list" && count > maxItemsOf(field)) {
-        return tooMany([...path, field], maxItemsOf(field));
+      const isList = field?.fieldKind === "list";
+      const length = wireType === WireType.LengthDelimited ? reader.uint32() : undefined;
+      const isPacked =
+        isList && length !== undefined && field.listKind !== "message" && isNumber(field.scalar);
+      const items = isPacked ? packedItems(field.scalar, reader.pos, Math.min(reader.pos + length, end)) : 1;
+      if (isList) {
+        const count = (counts.get(number) ?? 0) + items;
+        counts.set(number, count);
+        if (count > maxItemsOf(field)) return tooMany([...path, field], maxItemsOf(field));
+      } else {
+        singular += 1;
+        if (singular > MAX_MEMBERS) return invalid("body", WORDS.members);
       }
-      if (wireType !== WireType.LengthDelimited) {
+      values += items;
+      if (values > maxValues) return invalid("body", WORDS.values);
+      if (length === undefined) {
         reader.skip(wireType, number);
         continue;
       }
-      const length = reader.uint32();
       const next = reader.pos + length;
       if (field?.message) {
         path.push(field);
-        if (field.fieldKind === "list") path.push({ kind: "list_sub", index: count - 1 });
+        if (isList) path.push({ kind: "list_sub", index: (counts.get(number) ?? 1) - 1 });
         const found = inspect(field.message, Math.min(next, end));
         if (found !== undefined) return found;
-        path.length -= field.fieldKind === "list" ? 2 : 1;
+        path.length -= isList ? 2 : 1;
+      } else if (length > MAX_TEXT_BYTES) {
+        return invalid(field?.name ?? "body", WORDS.text);
       }
       reader.pos = next;
     }
     return undefined;
+  }
+
+  /** Each number ends with a byte whose first bit is not set, unless all have the same length. */
+  function packedItems(scalar: ScalarType | undefined, start: number, end: number): number {
+    const bytes = scalar === undefined ? undefined : FIXED_BYTES.get(scalar);
+    if (bytes !== undefined) return Math.ceil((end - start) / bytes);
+    let items = 0;
+    for (let index = start; index < end; index += 1) if ((message[index] ?? 0) < 0x80) items += 1;
+    return items;
   }
 
   try {

@@ -2,7 +2,14 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { inspectJson, type JsonLimits, type JsonShape } from "../../src/json/inspect.js";
 
-const limits: JsonLimits = { maxValues: 50, maxDepth: 5, maxItems: 10, maxMembers: 8 };
+const limits: JsonLimits = {
+  maxValues: 50,
+  maxDepth: 5,
+  maxItems: 10,
+  maxMembers: 8,
+  maxTextBytes: 1_000,
+  maxBlanks: 100,
+};
 const shape: JsonShape = {
   member: (name) => (name === "ids" ? { maxItems: 3, member: () => undefined } : undefined),
 };
@@ -63,6 +70,8 @@ describe("what is above a limit is named by its place", () => {
     ['{"a":{"ids":[1,2,3,4,5,6,7,8,9,10,11]}}', { kind: "items", path: ["a", "ids"], max: 10 }],
     ['{"a":[[[[[1]]]]]}', { kind: "depth", path: ["a", 0, 0, 0, 0] }],
     [`{${Array.from({ length: 9 }, (_, index) => `"${index}":0`)}}`, { kind: "members", path: [] }],
+    [`{"a":["${"x".repeat(1_001)}"]}`, { kind: "text", path: ["a", 0] }],
+    [`{"a":[${" ".repeat(101)}1]}`, { kind: "blanks", path: ["a"] }],
     [`[${Array(6).fill("[1,2,3,4,5,6,7,8,9]")}]`, { kind: "values", path: [4, 8] }],
   ])("%s", (text, problem) => {
     expect(inspect(text)).toEqual(problem);

@@ -63,6 +63,23 @@ describe("an amplifying body (4 MiB for 4 kB of gzip)", () => {
       json('{"datasetIds":[', '"",'),
       "dataset_ids",
     ],
+    [
+      "a megabyte of text",
+      CreateDatasetRequestSchema,
+      "binary",
+      Buffer.concat([Buffer.from([0x0a, 0x84, 0x80, 0x40, 0x22, 0x80, 0x80, 0x40]), Buffer.alloc(1 << 20)]),
+      "title",
+    ],
+    [
+      "packed numbers",
+      CreateDatasetRequestSchema,
+      "binary",
+      Buffer.concat([
+        Buffer.from([0x0a, 0x88, 0x80, 0x40, 0x5a, 0x84, 0x80, 0x40, 0x12, 0x80, 0x80, 0x40]),
+        Buffer.alloc(1 << 20),
+      ]),
+      "dataset.raster.bounds",
+    ],
     ["1.4 M unknown fields", CreateDatasetRequestSchema, "binary", binary(0xf8, 7, 0), "body"],
     ["unknown members", CreateDatasetRequestSchema, "json", json("{", '"x":0,'), "body"],
   ] as const)("of %s is refused, naming what is too long", (_name, schema, form, bytes, field) => {
