@@ -1,9 +1,11 @@
-import { createServer, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import type { Calls } from "./calls.js";
 import type { HttpHandler } from "./http-handler.js";
 import type { ServerLimits } from "./limits.js";
 import { destroyAfterLinger } from "./linger.js";
 import { receivedIsRead } from "./received.js";
+import { refusalOf } from "./refusals.js";
 
 /** Speaks one version of HTTP over sockets that are handed to it. */
 export interface ProtocolServer {
@@ -20,12 +22,13 @@ export interface ProtocolServer {
 
 export interface ProtocolOptions {
   readonly limits: ServerLimits;
+  readonly calls: Calls;
   readonly handler: HttpHandler;
 }
 
 /** HTTP/1.1. What the parser refuses is answered 400, 408, 413 or 431 without a body, and the connection closed. */
 export function createHttp1(options: ProtocolOptions): ProtocolServer {
-  const { limits, handler } = options;
+  const { limits, calls, handler } = options;
   const responses = new Set<ServerResponse>();
   let leaving = false;
 
@@ -37,10 +40,26 @@ export function createHttp1(options: ProtocolOptions): ProtocolServer {
     connectionsCheckingInterval: Math.min(1_000, limits.headersTimeoutMs),
   });
   server.on("request", (request, response) => {
+    const { socket } = request;
     responses.add(response);
-    response.once("close", () => responses.delete(response));
+    const call = calls.begin({
+      connection: socket,
+      url: request.url ?? "",
+      // The parser answers 408.
+      requestTimeoutMs: Number.POSITIVE_INFINITY,
+      answer: response,
+      hasArrived: () => request.complete,
+      // Node 20 and 22 don't close the answers that wait behind another when the connection closes.
+      isGone: () => socket.destroyed,
+      cancel: () => socket.destroy(),
+      disconnect: () => socket.destroy(),
+      ended: () => responses.delete(response),
+    });
+    response.once("close", call.ended);
     if (leaving) response.setHeader("Connection", "close");
-    handler(request, response);
+    if (call.verdict === "serve") handler(request, response);
+    else if (call.verdict === "refuse") refuse(request, response);
+    else socket.destroy();
   });
   // Node's own answer resets the connection at once, and so may take the answer with it.
   server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => {
@@ -79,6 +98,15 @@ export function createHttp1(options: ProtocolOptions): ProtocolServer {
       server.close();
     },
   };
+}
+
+/** A body that nobody will read is not taken in: the connection ends with the answer. */
+function refuse(request: IncomingMessage, response: ServerResponse): void {
+  const { "content-length": length = "0", "transfer-encoding": encoding } = request.headers;
+  if (length !== "0" || encoding !== undefined) response.setHeader("Connection", "close");
+  const { status, headers, body } = refusalOf(request.url ?? "", request.headers);
+  response.writeHead(status, headers);
+  response.end(body);
 }
 
 function parserStatus(code: string | undefined): string {

@@ -1,14 +1,34 @@
-import { constants, createServer, type ServerHttp2Session } from "node:http2";
+import {
+  constants,
+  createServer,
+  type Http2Session,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from "node:http2";
 import type { ProtocolOptions, ProtocolServer } from "./http1.js";
 import { destroyAfterLinger } from "./linger.js";
 import { receivedIsRead } from "./received.js";
+import { MAX_REFUSAL_BYTES, refusalOf } from "./refusals.js";
 
 export interface Http2Server extends ProtocolServer {
+  /** Closes connections that are over time. To be called regularly. */
+  look(): void;
   /**
    * Ends all calls with GOAWAY and the connections after it. If a connection is merely reset, Node's client may never
    * learn that its call is over.
    */
   abort(): void;
+}
+
+interface Connection {
+  readonly session: ServerHttp2Session;
+  readonly beganMs: number;
+  /** The end of its last call. */
+  usedMs: number;
+  openStreams: number;
+  hasSettings: boolean;
+  isLeaving: boolean;
 }
 
 /**
@@ -22,8 +42,10 @@ const LAST_STREAM_ID = 2 ** 31 - 1;
  * burst, then 33 a second; 1,000 unanswered pings), and memory per connection by Node (10 MB).
  */
 export function createHttp2(options: ProtocolOptions): Http2Server {
-  const { limits, handler } = options;
-  const sessions = new Set<ServerHttp2Session>();
+  const { limits, calls, handler } = options;
+  const connections = new Map<Http2Session, Connection>();
+  /** Answers each stream that has come in this turn of the event loop. */
+  let arrived: (() => void)[] = [];
   let leaving = false;
 
   const server = createServer(
@@ -42,48 +64,107 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
       response.end();
     },
   );
-
-  server.on("session", (session) => {
-    sessions.add(session);
-    const settingsDeadline = setTimeout(() => session.destroy(), limits.headersTimeoutMs);
-    session.once("remoteSettings", () => clearTimeout(settingsDeadline));
-
-    // Pings do not count as use: a client that keeps an unused connection alive gets a GOAWAY all the same.
-    let openStreams = 0;
-    let isLeaving = false;
-    const idle = setTimeout(() => {
-      if (openStreams === 0) session.close();
-    }, limits.idleTimeoutMs);
-
-    session.on("stream", (stream) => {
-      openStreams += 1;
-      // At the beginning of a call, when the client waits: Node's client fails calls that it has begun and not sent.
-      if (leaving && !isLeaving) {
-        isLeaving = true;
-        session.goaway(constants.NGHTTP2_NO_ERROR, LAST_STREAM_ID);
-      }
-      const requestDeadline = setTimeout(() => {
-        if (!stream.state.remoteClose) stream.close(constants.NGHTTP2_CANCEL);
-      }, limits.requestTimeoutMs);
-      stream.once("close", () => {
-        clearTimeout(requestDeadline);
-        openStreams -= 1;
-        idle.refresh();
-        // Node reads nothing more after a GOAWAY without calls.
-        if (isLeaving && openStreams === 0) session.close();
-      });
-    });
-    session.once("close", () => {
-      sessions.delete(session);
-      clearTimeout(settingsDeadline);
-      clearTimeout(idle);
+  // What makes requests and responses of streams, which costs more than all that is refused before.
+  const [toHandler] = server.listeners("stream");
+  server.removeAllListeners("stream");
+  server.on("stream", (stream, headers, ...rest) => {
+    // A client that resets a stream may send any code with it.
+    stream.on("error", () => undefined);
+    // Node tells of a stream before it has read what follows; by the next turn, what came with it has been read.
+    if (arrived.length === 0) setImmediate(answerArrived);
+    arrived.push(() => {
+      const connection = stream.session && connections.get(stream.session);
+      // A client that resets at once (CVE-2023-44487) must not make work.
+      if (!connection || stream.closed) return;
+      const verdict = begin(connection, stream, headers);
+      if (verdict === "serve") toHandler?.call(server, stream, headers, ...rest);
+      else if (verdict === "refuse") refuse(connection.session, stream, headers);
+      else connection.session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
     });
   });
+
+  function answerArrived() {
+    const answers = arrived;
+    arrived = [];
+    for (const answer of answers) answer();
+  }
+
+  server.on("session", (session) => {
+    const nowMs = performance.now();
+    const connection: Connection = {
+      session,
+      beganMs: nowMs,
+      usedMs: nowMs,
+      openStreams: 0,
+      hasSettings: false,
+      isLeaving: false,
+    };
+    connections.set(session, connection);
+    session.once("close", () => connections.delete(session));
+    session.once("remoteSettings", () => {
+      connection.hasSettings = true;
+    });
+  });
+
+  function begin(connection: Connection, stream: ServerHttp2Stream, headers: IncomingHttpHeaders) {
+    const { session } = connection;
+    connection.openStreams += 1;
+    // At the beginning of a call, when the client waits: Node's client fails calls that it has begun and not sent.
+    if (leaving && !connection.isLeaving) {
+      connection.isLeaving = true;
+      session.goaway(constants.NGHTTP2_NO_ERROR, LAST_STREAM_ID);
+    }
+    const call = calls.begin({
+      connection: session,
+      url: headers[":path"] ?? "",
+      requestTimeoutMs: limits.requestTimeoutMs,
+      answer: stream,
+      hasArrived: () => stream.state.remoteClose === 1,
+      isGone: () => stream.destroyed,
+      cancel: (reason) =>
+        stream.close(reason === "late" ? constants.NGHTTP2_CANCEL : constants.NGHTTP2_ENHANCE_YOUR_CALM),
+      disconnect: () => session.destroy(),
+      ended() {
+        connection.openStreams -= 1;
+        connection.usedMs = performance.now();
+        // Node reads nothing more after a GOAWAY without calls.
+        if (connection.isLeaving && connection.openStreams === 0) session.close();
+      },
+    });
+    stream.once("close", call.ended);
+    return call.verdict;
+  }
+
+  /** The answer must not wait for a window, which its client need not ever open. */
+  function refuse(session: ServerHttp2Session, stream: ServerHttp2Stream, headers: IncomingHttpHeaders) {
+    const refusal = refusalOf(headers[":path"] ?? "", headers);
+    const fits =
+      (session.remoteSettings.initialWindowSize ?? 0) >= MAX_REFUSAL_BYTES &&
+      // All streams may be refused at once.
+      (session.state.remoteWindowSize ?? 0) >= MAX_REFUSAL_BYTES * limits.maxConcurrentStreams;
+    const hasBody = fits && refusal.body !== "" && headers[":method"] !== "HEAD";
+    stream.respond({ ":status": refusal.status, ...refusal.headers }, { endStream: !hasBody });
+    if (hasBody) stream.end(refusal.body);
+  }
+
+  function look(connection: Connection, nowMs: number) {
+    const { session } = connection;
+    if (!connection.hasSettings) {
+      if (nowMs - connection.beganMs >= limits.headersTimeoutMs) session.destroy();
+    } else if (connection.openStreams === 0 && nowMs - connection.usedMs >= limits.idleTimeoutMs) {
+      // Pings do not count as use: a client that keeps an unused connection alive gets a GOAWAY all the same.
+      session.close();
+    }
+  }
 
   return {
     accept(socket) {
       destroyAfterLinger(socket);
       server.emit("connection", socket);
+    },
+    look() {
+      const nowMs = performance.now();
+      for (const connection of connections.values()) look(connection, nowMs);
     },
     leave() {
       leaving = true;
@@ -91,10 +172,10 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
     async drain() {
       await receivedIsRead();
       // GOAWAY; calls in flight finish, later ones on this connection are the client's to repeat elsewhere.
-      for (const session of sessions) session.close();
+      for (const session of connections.keys()) session.close();
     },
     abort() {
-      for (const session of sessions) session.destroy();
+      for (const session of connections.keys()) session.destroy();
     },
   };
 }

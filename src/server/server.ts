@@ -1,11 +1,12 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer as createTcpServer, isIPv6, type Socket } from "node:net";
 import { createServer as createTlsServer, TLSSocket } from "node:tls";
+import { createCalls } from "./calls.js";
 import { awaitFirstBytes } from "./first-bytes.js";
 import { type HttpHandler, hasUsableAuthority } from "./http-handler.js";
 import { createHttp1 } from "./http1.js";
 import { createHttp2 } from "./http2.js";
-import { defaultLimits, type ServerLimits } from "./limits.js";
+import { type CallClass, defaultLimits, type ServerLimits } from "./limits.js";
 import { receivedIsRead } from "./received.js";
 
 export interface ServerOptions {
@@ -19,6 +20,8 @@ export interface ServerOptions {
   readonly handler: HttpHandler;
   /** Default: {@link defaultLimits}, for each that is not given. */
   readonly limits?: Partial<ServerLimits>;
+  /** What applies to some calls besides the limits, by path without query. Paths may share one. Default: none. */
+  readonly classes?: ReadonlyMap<string, CallClass>;
   /** Gets failures that no client caused. Default: a process warning. */
   readonly onError?: (error: unknown) => void;
 }
@@ -45,11 +48,13 @@ export interface RunningServer extends AsyncDisposable {
  * connection tell the protocol. Rejects if it can't listen.
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const { host, port, tls, onError = (error) => process.emitWarning(String(error)) } = options;
+  const { host, port, tls, classes = new Map() } = options;
+  const { onError = (error) => process.emitWarning(String(error)) } = options;
   const limits = { ...defaultLimits, ...options.limits };
   const handler = refuseThrown(options.handler, onError);
-  const http1 = createHttp1({ limits, handler });
-  const http2 = createHttp2({ limits, handler });
+  const calls = createCalls({ limits, classes });
+  const http1 = createHttp1({ limits, calls, handler });
+  const http2 = createHttp2({ limits, calls, handler });
 
   const sockets = new Set<Socket>();
   /** Connections that have not begun a request. */
@@ -59,20 +64,23 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   // As node:http does it: a client may close its side once it has sent its request. Keep-alive probes find peers
   // that vanished during a long call.
   const tcp = { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 };
-  const listener = tls
-    ? createTlsServer({
-        ...tcp,
-        ...tls,
-        ALPNProtocols: ["h2", "http/1.1"],
-        handshakeTimeout: limits.headersTimeoutMs,
-      })
-    : createTcpServer(tcp);
-  listener.on("connection", (socket: Socket) => {
-    sockets.add(socket);
-    socket.once("close", () => sockets.delete(socket));
+  const listener = createTcpServer(tcp);
+  listener.on("connection", (socket) => {
+    remember(sockets, socket);
+    if (secure) secure.emit("connection", socket);
+    else receive(socket);
   });
-  listener.on(tls ? "secureConnection" : "connection", receive);
-  listener.on("tlsClientError", (_error: Error, socket: TLSSocket) => socket.destroy());
+
+  const secure =
+    tls &&
+    createTlsServer({
+      ...tcp,
+      ...tls,
+      ALPNProtocols: ["h2", "http/1.1"],
+      handshakeTimeout: limits.headersTimeoutMs,
+    });
+  secure?.on("secureConnection", receive);
+  secure?.on("tlsClientError", (_error, socket) => socket.destroy());
 
   function receive(socket: Socket) {
     socket.on("error", () => socket.destroy());
@@ -81,12 +89,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     } else if (socket instanceof TLSSocket && socket.alpnProtocol === "h2") {
       http2.accept(socket);
     } else {
-      const forget = () => silent.delete(socket);
-      silent.add(socket);
-      socket.once("close", forget);
+      const forget = remember(silent, socket);
       awaitFirstBytes(socket, limits.headersTimeoutMs, (protocol) => {
         forget();
-        socket.off("close", forget);
         // Over TLS, HTTP/2 has to be negotiated.
         if (protocol === "http2" && !tls) http2.accept(socket);
         else http1.accept(socket);
@@ -111,6 +116,19 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   await once(listener, "listening");
   listener.on("error", onError);
 
+  /** Deadlines are kept by looking, once a second or more often where they are shorter, and not by a timer each. */
+  const { headersTimeoutMs, requestTimeoutMs, answerTimeoutMs, idleTimeoutMs } = limits;
+  const looking = setInterval(
+    async () => {
+      // After a while in which nothing could be read, clients must not be blamed for what they have sent meanwhile.
+      await receivedIsRead();
+      calls.look();
+      http2.look();
+    },
+    Math.min(1_000, headersTimeoutMs, requestTimeoutMs, answerTimeoutMs, idleTimeoutMs),
+  );
+  looking.unref();
+
   let drained: Promise<void> | undefined;
   async function close({ graceMs }: { readonly graceMs: number }) {
     const deadline = setTimeout(async () => {
@@ -121,6 +139,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     drained ??= drain();
     await drained;
     clearTimeout(deadline);
+    clearInterval(looking);
   }
 
   const address = listener.address() as AddressInfo;
@@ -134,6 +153,17 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     close,
     [Symbol.asyncDispose]: () => close({ graceMs: 0 }),
   };
+}
+
+/** @returns What takes it out of the set, as its closing does. */
+function remember(set: Set<Socket>, socket: Socket): () => void {
+  const forget = () => {
+    set.delete(socket);
+    socket.off("close", forget);
+  };
+  set.add(socket);
+  socket.once("close", forget);
+  return forget;
 }
 
 /**

@@ -4,8 +4,16 @@ import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { describe, expect, test, vi } from "vitest";
 import { Health } from "../../src/gen/proto/grpc/health/v1/health_pb.js";
+import type { HttpHandler } from "../../src/server/http-handler.js";
 import { defaultLimits } from "../../src/server/limits.js";
-import { connectRaw, http2EmptySettings, http2Frame, http2Preface } from "./raw-client.js";
+import {
+  connectRaw,
+  connectRawHttp2,
+  http2EmptySettings,
+  http2Frame,
+  http2Preface,
+  http2Request,
+} from "./raw-client.js";
 import { batchPath, createCertificate, serve } from "./serve.js";
 
 /** HEADERS with END_STREAM and END_HEADERS: GET / over http, from the static table (RFC 7541). */
@@ -237,6 +245,26 @@ describe("many streams", () => {
     raw.socket.write(Buffer.concat(frames));
     await raw.ended;
     await expectStillServing(server.url);
+  });
+
+  test.each([
+    ["CANCEL", 8],
+    ["an error", 1],
+  ])("a request that is reset as it comes, with %s, makes no work", async (_name, code) => {
+    const handler = vi.fn<HttpHandler>((_request, response) => response.end());
+    const { server } = await serve({ handler });
+    const raw = await connectRawHttp2(server.port);
+    await raw.receivesFrame(({ type }) => type === 4);
+    const reset = (id: number) => http2Frame(3, 0, id, Buffer.from([0, 0, 0, code]));
+    const whole = Buffer.concat([http2Request(1, "/reset"), reset(1)]);
+    const partial = Buffer.concat([
+      http2Request(3, "/reset", { ends: false }),
+      http2Frame(0, 0, 3, Buffer.from("half a bo")),
+      reset(3),
+    ]);
+    raw.socket.write(Buffer.concat([whole, partial, http2Request(5, "/kept")]));
+    await raw.receivesFrame(({ type, streamId }) => type === 1 && streamId === 5);
+    expect(handler.mock.calls.map(([{ url }]) => url)).toEqual(["/kept"]);
   });
 
   test("a flood of pings whose answers are not read ends the connection, and no other", async () => {

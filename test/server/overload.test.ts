@@ -1,0 +1,120 @@
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import {
+  createConnectTransport,
+  createGrpcTransport,
+  createGrpcWebTransport,
+} from "@connectrpc/connect-node";
+import { describe, expect, test } from "vitest";
+import { TileTokenService } from "../../src/gen/proto/tilegate/v1/tile_token_service_pb.js";
+import { connectRaw, connectRawHttp2, http2Request } from "./raw-client.js";
+import { createGate, datasetId, getPath, serve } from "./serve.js";
+
+const END_STREAM = 1;
+const HEADERS = 1;
+const RST_STREAM = 3;
+
+/** A server that has room for one call, with one in flight. */
+async function serveFull() {
+  const served = await serve({ limits: { maxCalls: 1 } });
+  const transport = createGrpcTransport({ baseUrl: served.server.url });
+  const first = createClient(TileTokenService, transport).getTileToken({ datasetId });
+  // Where it is not released, it ends with its server.
+  first.catch(() => undefined);
+  await served.inFlight(1);
+  return { ...served, first };
+}
+
+describe("more calls than there is room for", () => {
+  test.each([
+    ["Connect over HTTP/1.1", (baseUrl: string) => createConnectTransport({ baseUrl, httpVersion: "1.1" })],
+    ["Connect over HTTP/2", (baseUrl: string) => createConnectTransport({ baseUrl, httpVersion: "2" })],
+    ["gRPC", (baseUrl: string) => createGrpcTransport({ baseUrl })],
+    ["gRPC-Web over HTTP/1.1", (baseUrl: string) => createGrpcWebTransport({ baseUrl, httpVersion: "1.1" })],
+    ["gRPC-Web over HTTP/2", (baseUrl: string) => createGrpcWebTransport({ baseUrl, httpVersion: "2" })],
+  ])("%s: RESOURCE_EXHAUSTED, and served once there is room again", async (_name, transport) => {
+    const { server, release, first } = await serveFull();
+    const client = createClient(TileTokenService, transport(server.url));
+    const error = await client.getTileToken({ datasetId }).catch(ConnectError.from);
+    expect(error).toMatchObject({ code: Code.ResourceExhausted, rawMessage: "too many calls at once" });
+    expect((error as ConnectError).metadata.get("retry-after")).toBe("1");
+    release();
+    await first;
+    await client.getTileToken({ datasetId });
+  });
+
+  test("REST: 503 with a problem and when to come back", async () => {
+    const { server } = await serveFull();
+    const response = await fetch(`${server.url}/tiles`);
+    expect(response.status).toBe(503);
+    expect(response.headers.get("retry-after")).toBe("1");
+    expect(response.headers.get("content-type")).toBe("application/problem+json");
+    expect(await response.json()).toEqual({
+      type: "about:blank",
+      title: "Service Unavailable",
+      status: 503,
+      detail: "too many calls at once",
+    });
+  });
+
+  test("a refusal does not wait for the client's window, but does without its body", async () => {
+    const { server } = await serveFull();
+    const raw = await connectRawHttp2(server.port, { initialWindowBytes: 0 });
+    raw.socket.write(http2Request(1, "/tiles"));
+    const { flags } = await raw.receivesFrame(({ type }) => type === HEADERS);
+    expect(flags & END_STREAM).toBe(END_STREAM);
+  });
+
+  test("a body that nobody will read is not taken in, over either protocol", async () => {
+    const { server } = await serveFull();
+    const http2 = await connectRawHttp2(server.port);
+    http2.socket.write(http2Request(1, "/tiles", { ends: false }));
+    const { payload } = await http2.receivesFrame(({ type }) => type === RST_STREAM);
+    expect(payload.readUInt32BE()).toBe(0);
+
+    const http1 = await connectRaw(server.port);
+    http1.socket.write("POST /tiles HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n1");
+    expect(await http1.ended).toMatch(/^HTTP\/1\.1 503 .+Connection: close/s);
+  });
+
+  test("a class of calls has limits of its own, for each connection and in all", async () => {
+    const callClass = { maxCalls: 3, maxCallsPerConnection: 2, isEndless: false };
+    const { server, inFlight, release } = await serve({ classes: new Map([[getPath, callClass]]) });
+    const connect = () => createClient(TileTokenService, createGrpcTransport({ baseUrl: server.url }));
+    const [one, other] = [connect(), connect()];
+    const get = (client: typeof one) => client.getTileToken({ datasetId });
+    const code = (client: typeof one) =>
+      get(client).then(
+        () => undefined,
+        ({ code }: ConnectError) => code,
+      );
+
+    const served = [get(one), get(one)];
+    await inFlight(2);
+    expect(await code(one)).toBe(Code.ResourceExhausted);
+    served.push(get(other));
+    await inFlight(3);
+    expect(await code(other)).toBe(Code.ResourceExhausted);
+    await other.batchGetTileTokens({ datasetIds: [datasetId] });
+    release();
+    await Promise.all(served);
+    await Promise.all([get(one), get(other)]);
+  });
+
+  test("calls that were cut off behind another one on their connection (pipelining) leave their room", async () => {
+    const gate = createGate();
+    let calls = 0;
+    const { server } = await serve({
+      limits: { maxCalls: 3, idleTimeoutMs: 50 },
+      handler(request, response) {
+        calls += 1;
+        if (calls === 3) gate.open();
+        if (request.url === "/free") response.end();
+      },
+    });
+    const raw = await connectRaw(server.port);
+    raw.socket.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(3));
+    await gate.passed;
+    raw.socket.destroy();
+    await expect.poll(async () => (await fetch(`${server.url}/free`)).status).toBe(200);
+  });
+});
