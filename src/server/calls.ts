@@ -13,6 +13,8 @@ export interface Call {
   readonly answer: { readonly writableEnded: boolean; readonly writableLength: number };
   /** Whether the whole request has been received, read or not. */
   hasArrived(): boolean;
+  /** Whether its client has ended its side of the connection, and so opens no window any more. */
+  hasLeft(): boolean;
   /** Whether its connection is gone, which Node does not tell every call. */
   isGone(): boolean;
   /** Ends it without what has not been sent yet: it took too long, or too many wait with it. */
@@ -67,6 +69,9 @@ const CALLS_BETWEEN_LOOKS = 256;
  * connection arrive in one turn of the event loop, and Node frees no stream that was refused before the next.
  */
 const REFUSALS_BETWEEN_LOOKS = 1_000;
+
+/** For what a client that has ended its side still reads. What waits for a window will never be sent. */
+const LEFT_TIMEOUT_MS = 2_000;
 
 /**
  * All open calls of this process, of either protocol. They have no timers and report nothing while they run: looks find
@@ -123,6 +128,7 @@ export function createCalls({ limits, classes }: CallsOptions): Calls {
     }
     entry.unreadSinceMs = isUnread(entry) ? (entry.unreadSinceMs ?? nowMs) : undefined;
     const unreadMs = nowMs - (entry.unreadSinceMs ?? nowMs);
+    if (call.hasLeft() && (isEndless || unreadMs >= LEFT_TIMEOUT_MS)) return true;
     return (isEndless ? unreadMs : nowMs - entry.dueSinceMs) >= limits.answerTimeoutMs;
   }
 

@@ -49,6 +49,8 @@ export function createHttp1(options: ProtocolOptions): ProtocolServer {
       requestTimeoutMs: Number.POSITIVE_INFINITY,
       answer: response,
       hasArrived: () => request.complete,
+      // Node ends these connections itself.
+      hasLeft: () => false,
       // Node 20 and 22 don't close the answers that wait behind another when the connection closes.
       isGone: () => socket.destroyed,
       cancel: () => socket.destroy(),

@@ -29,6 +29,8 @@ interface Connection {
   openStreams: number;
   hasSettings: boolean;
   isLeaving: boolean;
+  /** Whether the client has ended its side. */
+  hasEnded: boolean;
 }
 
 /**
@@ -98,11 +100,18 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
       openStreams: 0,
       hasSettings: false,
       isLeaving: false,
+      hasEnded: false,
     };
     connections.set(session, connection);
     session.once("close", () => connections.delete(session));
     session.once("remoteSettings", () => {
       connection.hasSettings = true;
+    });
+    // Node keeps a session whose client has left, as curl does, until something is written to it. A client that has only
+    // closed its side still gets its answers.
+    session.socket.once("end", () => {
+      connection.hasEnded = true;
+      session.close();
     });
   });
 
@@ -120,6 +129,7 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
       requestTimeoutMs: limits.requestTimeoutMs,
       answer: stream,
       hasArrived: () => stream.state.remoteClose === 1,
+      hasLeft: () => connection.hasEnded,
       isGone: () => stream.destroyed,
       cancel: (reason) =>
         stream.close(reason === "late" ? constants.NGHTTP2_CANCEL : constants.NGHTTP2_ENHANCE_YOUR_CALM),
