@@ -31,7 +31,14 @@ interface Connection {
   isLeaving: boolean;
   /** Whether the client has ended its side. */
   hasEnded: boolean;
+  /** When a ping was sent that has not been answered yet. */
+  pingedMs: number | undefined;
+  /** Up to here it has sent whole header blocks, as an answered ping proved. */
+  provenBytes: number;
 }
+
+/** A frame's head and the eight bytes that a ping carries (RFC 9113, 4.1 and 6.7). */
+const PING_BYTES = 9 + 8;
 
 /**
  * The highest stream that there can be: a GOAWAY with it refuses nothing, not even what the client has sent before it
@@ -101,6 +108,8 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
       hasSettings: false,
       isLeaving: false,
       hasEnded: false,
+      pingedMs: undefined,
+      provenBytes: 0,
     };
     connections.set(session, connection);
     session.once("close", () => connections.delete(session));
@@ -164,6 +173,30 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
     } else if (connection.openStreams === 0 && nowMs - connection.usedMs >= limits.idleTimeoutMs) {
       // Pings do not count as use: a client that keeps an unused connection alive gets a GOAWAY all the same.
       session.close();
+    } else if (!session.destroyed && !connection.hasEnded) {
+      lookForEndlessHeaders(connection, nowMs);
+    }
+  }
+
+  /**
+   * Node tells nothing of a header block before its end; but a client may send nothing else inside it, so not the answer
+   * to a ping either (RFC 9113, 4.3). Each connection that has sent something since it last answered is pinged, once.
+   */
+  function lookForEndlessHeaders(connection: Connection, nowMs: number) {
+    const { session, pingedMs } = connection;
+    const { bytesRead } = session.socket;
+    if (pingedMs !== undefined) {
+      // Behind the body of a slow upload, the answer takes as long as that may.
+      const timeoutMs = connection.openStreams > 0 ? limits.requestTimeoutMs : limits.headersTimeoutMs;
+      if (nowMs - pingedMs >= timeoutMs) session.destroy();
+    } else if (bytesRead !== connection.provenBytes) {
+      connection.pingedMs = nowMs;
+      session.ping((error) => {
+        if (error) return;
+        connection.pingedMs = undefined;
+        // Not what has been read by now: behind its answer, the client may have begun a block.
+        connection.provenBytes = bytesRead + PING_BYTES;
+      });
     }
   }
 

@@ -9,6 +9,7 @@ import { defaultLimits } from "../../src/server/limits.js";
 import {
   connectRaw,
   connectRawHttp2,
+  type Http2Frame,
   http2EmptySettings,
   http2Frame,
   http2Preface,
@@ -22,6 +23,28 @@ const http2GetHeaders = Buffer.from([0x82, 0x84, 0x86]);
 async function expectStillServing(url: string) {
   const { status } = await createClient(Health, createGrpcTransport({ baseUrl: url })).check({});
   expect(status).toBe(1);
+}
+
+type RawHttp2 = Awaited<ReturnType<typeof connectRawHttp2>>;
+
+const isPing = ({ type, flags }: Http2Frame) => type === 6 && flags === 0;
+
+/** Sends one byte of a field at a time, in CONTINUATION frames. */
+function drip({ socket }: RawHttp2): void {
+  const next = () => {
+    if (socket.writable) socket.write(http2Frame(9, 0, 1, Buffer.from([0])), () => setImmediate(next));
+  };
+  next();
+}
+
+/** As an attentive client does it, which must not do so inside a header block. */
+function answerPings({ socket, frames }: RawHttp2): void {
+  let answered = 0;
+  socket.on("data", () => {
+    const pings = frames.filter(isPing);
+    for (const { payload } of pings.slice(answered)) socket.write(http2Frame(6, 1, 0, payload));
+    answered = pings.length;
+  });
 }
 
 describe("slow clients (slow loris)", () => {
@@ -68,6 +91,38 @@ describe("slow clients (slow loris)", () => {
     const raw = await connectRaw(server.port);
     raw.socket.resetAndDestroy();
     await expectStillServing(server.url);
+  });
+
+  test.each([
+    ["nothing more", () => undefined],
+    ["more of it now and then", (raw: RawHttp2) => drip(raw)],
+    ["more of it as long as pings are answered", (raw: RawHttp2) => answerPings(raw)],
+  ])("one that begins a header block over HTTP/2 and sends %s is dropped", async (_name, goOn) => {
+    const { server } = await serve({ limits });
+    const raw = await connectRawHttp2(server.port);
+    raw.socket.write(http2Frame(1, 1, 1, http2GetHeaders));
+    goOn(raw);
+    await raw.ended;
+  });
+
+  test("one that begins a header block right behind its answer to a ping is dropped", async () => {
+    const { server } = await serve({ limits });
+    const raw = await connectRawHttp2(server.port);
+    const { payload } = await raw.receivesFrame(isPing);
+    raw.socket.write(Buffer.concat([http2Frame(6, 1, 0, payload), http2Frame(1, 1, 1, http2GetHeaders)]));
+    await raw.ended;
+  });
+
+  test("an HTTP/2 client that does nothing is asked once whether it is there", async () => {
+    const { server } = await serve({ limits });
+    const raw = await connectRawHttp2(server.port);
+    answerPings(raw);
+    await raw.receivesFrame(isPing);
+    // Another connection, opened later, has run into its limit.
+    await (await connectRaw(server.port)).ended;
+    expect(raw.frames.filter(isPing)).toHaveLength(1);
+    raw.socket.write(http2Request(1, "/"));
+    await raw.receivesFrame(({ type }) => type === 1);
   });
 
   test("an HTTP/2 call whose request does not end is reset", async () => {
