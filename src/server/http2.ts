@@ -5,6 +5,7 @@ import {
   type IncomingHttpHeaders,
   type ServerHttp2Session,
   type ServerHttp2Stream,
+  type ServerOptions,
 } from "node:http2";
 import type { ProtocolOptions, ProtocolServer } from "./http1.js";
 import { destroyAfterLinger } from "./linger.js";
@@ -47,6 +48,14 @@ const PING_BYTES = 9 + 8;
 const LAST_STREAM_ID = 2 ** 31 - 1;
 
 /**
+ * Node drops a field that begins or ends with a blank without a word, and a credential so would make an anonymous call.
+ * Where this option exists (not in Node 20) such fields arrive as they are, and are refused like any that do not resolve.
+ */
+const lenientFields: ServerOptions & { strictFieldWhitespaceValidation: boolean } = {
+  strictFieldWhitespaceValidation: false,
+};
+
+/**
  * HTTP/2, for gRPC and everything else. Floods of resets and pings are stopped by nghttp2 itself (1,000 resets in a
  * burst, then 33 a second; 1,000 unanswered pings), and memory per connection by Node (10 MB).
  */
@@ -59,6 +68,7 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
 
   const server = createServer(
     {
+      ...lenientFields,
       settings: {
         maxConcurrentStreams: limits.maxConcurrentStreams,
         maxHeaderListSize: limits.maxHeaderBytes,
