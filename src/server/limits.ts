@@ -16,6 +16,8 @@ export interface ServerLimits {
   readonly answerTimeoutMs: number;
   /** How long a connection may stay open between requests. */
   readonly idleTimeoutMs: number;
+  /** Connections in all. Above it they are told to come back, where the protocol has a word for it, and closed. */
+  readonly maxConnections: number;
   /** Concurrent calls on one HTTP/2 connection. More are refused; clients queue or open another connection. */
   readonly maxConcurrentStreams: number;
   /** Concurrent calls in all. More are refused as overload: 503, or RESOURCE_EXHAUSTED. */
@@ -48,6 +50,8 @@ export const defaultLimits: ServerLimits = {
   // A load balancer must be the first to close: otherwise it sends a request into a connection that is just closing,
   // and answers 502. Theirs are idle for 60 s (AWS, nginx) up to 600 s (Google Cloud, which recommends 620 s here).
   idleTimeoutMs: 620_000,
+  // An idle HTTP/2 connection takes 20 kB, so these take 80 MB.
+  maxConnections: 4_096,
   // The least that RFC 9113 recommends, and what gRPC clients are tuned for.
   maxConcurrentStreams: 100,
   // A stream takes about 20 kB besides its answer, so these take 30 MB. Calls that the caches answer are open for a

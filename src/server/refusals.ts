@@ -1,4 +1,7 @@
 import type { IncomingHttpHeaders } from "node:http";
+import { constants } from "node:http2";
+import type { Socket } from "node:net";
+import { destroyAfterLinger } from "./linger.js";
 
 /** What overload answers: less than what it refuses would have cost. */
 export interface Refusal {
@@ -41,4 +44,21 @@ export function refusalOf(url: string, headers: IncomingHttpHeaders): Refusal {
     return { status: 200, headers: { ...trailers, ...RETRY_AFTER }, body: "" };
   }
   return RPC_PATH.test(url) ? connectRefusal : restRefusal;
+}
+
+const HTTP1_REFUSAL =
+  "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n";
+
+/** An empty SETTINGS frame, which has to come first, and a GOAWAY: no stream was looked at, ENHANCE_YOUR_CALM. */
+const HTTP2_REFUSAL = Buffer.from([
+  ...[0, 0, 0, 4, 0, 0, 0, 0, 0],
+  ...[0, 0, 8, 7, 0, 0, 0, 0, 0],
+  ...[0, 0, 0, 0, 0, 0, 0, constants.NGHTTP2_ENHANCE_YOUR_CALM],
+]);
+
+/** Tells a client whose protocol is known that there is no room for its connection, and closes it. */
+export function refuseConnection(socket: Socket, protocol: "http1" | "http2"): void {
+  destroyAfterLinger(socket);
+  socket.resume();
+  socket.end(protocol === "http1" ? HTTP1_REFUSAL : HTTP2_REFUSAL);
 }

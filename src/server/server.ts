@@ -8,6 +8,7 @@ import { createHttp1 } from "./http1.js";
 import { createHttp2 } from "./http2.js";
 import { type CallClass, defaultLimits, type ServerLimits } from "./limits.js";
 import { receivedIsRead } from "./received.js";
+import { refuseConnection } from "./refusals.js";
 
 export interface ServerOptions {
   /** The address to listen on, such as `127.0.0.1`, `0.0.0.0` or `::`. */
@@ -43,6 +44,12 @@ export interface RunningServer extends AsyncDisposable {
   close(options: { readonly graceMs: number }): Promise<void>;
 }
 
+/** How long a connection that there is no room for may take to show its protocol, so that it can be told. */
+const REFUSAL_WAIT_MS = 1_000;
+
+/** So many of those may be waited for at once. Others are closed without a word. */
+const MAX_REFUSALS = 256;
+
 /**
  * Serves HTTP/1.1 and HTTP/2, and so gRPC, gRPC-Web, Connect and REST, on one port. In cleartext the first bytes of a
  * connection tell the protocol. Rejects if it can't listen.
@@ -59,6 +66,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const sockets = new Set<Socket>();
   /** Connections that have not begun a request. */
   const silent = new Set<Socket>();
+  /** Connections that there was no room for. */
+  const refused = new Set<Socket>();
   let draining = false;
 
   // As node:http does it: a client may close its side once it has sent its request. Keep-alive probes find peers
@@ -66,8 +75,15 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const tcp = { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 };
   const listener = createTcpServer(tcp);
   listener.on("connection", (socket) => {
+    const isRefused = sockets.size - refused.size >= limits.maxConnections;
+    // A handshake would cost more than the connection.
+    if (isRefused && (secure || refused.size >= MAX_REFUSALS)) {
+      socket.destroy();
+      return;
+    }
     remember(sockets, socket);
-    if (secure) secure.emit("connection", socket);
+    if (isRefused) refuse(socket);
+    else if (secure) secure.emit("connection", socket);
     else receive(socket);
   });
 
@@ -97,6 +113,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         else http1.accept(socket);
       });
     }
+  }
+
+  function refuse(socket: Socket) {
+    socket.on("error", () => socket.destroy());
+    remember(refused, socket);
+    awaitFirstBytes(socket, REFUSAL_WAIT_MS, (protocol) => refuseConnection(socket, protocol));
   }
 
   async function drain() {

@@ -1,17 +1,22 @@
+import { once } from "node:events";
+import { connect as connectHttp2 } from "node:http2";
+import { connect as connectTls } from "node:tls";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import {
   createConnectTransport,
   createGrpcTransport,
   createGrpcWebTransport,
 } from "@connectrpc/connect-node";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { TileTokenService } from "../../src/gen/proto/tilegate/v1/tile_token_service_pb.js";
 import { connectRaw, connectRawHttp2, http2Request } from "./raw-client.js";
-import { createGate, datasetId, getPath, serve } from "./serve.js";
+import { createCertificate, createGate, datasetId, getPath, serve } from "./serve.js";
 
 const END_STREAM = 1;
 const HEADERS = 1;
 const RST_STREAM = 3;
+const GOAWAY = 7;
+const ENHANCE_YOUR_CALM = 11;
 
 /** A server that has room for one call, with one in flight. */
 async function serveFull() {
@@ -116,5 +121,57 @@ describe("more calls than there is room for", () => {
     await gate.passed;
     raw.socket.destroy();
     await expect.poll(async () => (await fetch(`${server.url}/free`)).status).toBe(200);
+  });
+});
+
+describe("more connections than there is room for", () => {
+  const limits = { maxConnections: 1 };
+
+  async function serveOneConnection(tls?: Awaited<ReturnType<typeof createCertificate>>) {
+    const { server } = await serve({ limits, tls });
+    const only = connectTcpOrTls(server.url, tls?.cert);
+    await once(only, "remoteSettings");
+    return { server, only };
+  }
+
+  function connectTcpOrTls(url: string, ca?: Buffer) {
+    const session = connectHttp2(url, { ca });
+    onTestFinished(() => session.destroy());
+    return session;
+  }
+
+  test("HTTP/1.1: 503 and when to come back; once another has gone, served", async () => {
+    const { server, only } = await serveOneConnection();
+    const refused = await connectRaw(server.port);
+    refused.socket.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    expect(await refused.ended).toMatch(/^HTTP\/1\.1 503 .+Connection: close\r\nRetry-After: 1\r\n/s);
+    only.destroy();
+    refused.socket.destroy();
+    const status = () => fetch(server.url).then((response) => response.status);
+    await expect.poll(status).toBe(404);
+  });
+
+  test("HTTP/2: GOAWAY", async () => {
+    const { server } = await serveOneConnection();
+    const refused = await connectRawHttp2(server.port);
+    const { payload } = await refused.receivesFrame(({ type }) => type === GOAWAY);
+    expect([payload.readUInt32BE(0), payload.readUInt32BE(4)]).toEqual([0, ENHANCE_YOUR_CALM]);
+    await refused.ended;
+    const session = connectTcpOrTls(server.url);
+    const [error] = await once(session, "error");
+    expect(error).toMatchObject({ code: "ERR_HTTP2_SESSION_ERROR" });
+  });
+
+  test("one that says nothing is closed soon", async () => {
+    const { server } = await serveOneConnection();
+    await (await connectRaw(server.port)).ended;
+  });
+
+  test("TLS: closed before its handshake", async () => {
+    const tls = await createCertificate();
+    const { server } = await serveOneConnection(tls);
+    const refused = connectTls({ port: server.port, host: "127.0.0.1", ca: tls.cert });
+    const [error] = await once(refused, "error");
+    expect(error).toMatchObject({ code: "ECONNRESET" });
   });
 });
