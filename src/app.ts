@@ -47,18 +47,23 @@ import {
   hasUsableAuthority,
   setHeaders,
 } from "./server/http-handler.js";
-import { registerReflection } from "./server/reflection.js";
+import type { CallClass } from "./server/limits.js";
+import { REFLECTION_PATHS, registerReflection } from "./server/reflection.js";
 
 /** Everything but the port: a request handler, and what decides whether it should get requests. */
 export interface App {
   readonly handler: HttpHandler;
   /** The same without the fast path: its reference. */
   readonly plainHandler: HttpHandler;
+  /** The calls that are more than a question and an answer, by path. */
+  readonly callClasses: ReadonlyMap<string, CallClass>;
   /** Whether probes are told that the service is ready, as long as its dependencies are. */
   setServing(serving: boolean): void;
   /** Not serving for good: streams that would hold up a shutdown end. */
   shutdown(): void;
 }
+
+const rpcPathOf = ({ parent, name }: DescMethod): string => `/${parent.typeName}/${name}`;
 
 const services: DescService[] = [TileTokenService, ApiKeyService, DatasetService, AccountService];
 
@@ -70,6 +75,17 @@ const placesOf = (maxCalls: number) => ({
   total: Math.ceil(maxCalls / 2),
   forStrangers: Math.floor((maxCalls / 2) * 0.75),
 });
+
+/** One for each balancer's connection, and a few to spare. A watcher takes 50 kB for as long as it likes. */
+const WATCHES: CallClass = { maxCalls: 256, maxCallsPerConnection: 4, isEndless: true };
+
+/** For people at a debugger. */
+const REFLECTIONS: CallClass = { maxCalls: 16, maxCallsPerConnection: 2, isEndless: false };
+
+const CALL_CLASSES = new Map([
+  [rpcPathOf(Health.method.watch), WATCHES],
+  ...REFLECTION_PATHS.map((path) => [path, REFLECTIONS] as const),
+]);
 
 /** For bodies, as received and inflated: 11 of the largest at a time, and for strangers 256 of theirs. */
 const BODY_BYTES = { total: 48 * 1024 * 1024, forStrangers: 16 * 1024 * 1024 };
@@ -194,6 +210,7 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
   return {
     handler: createHandler(answerFast),
     plainHandler: createHandler(answerPlainly),
+    callClasses: CALL_CLASSES,
     setServing(value) {
       serving = value;
       health.setServing(value);
@@ -217,8 +234,6 @@ const pathOf = ({ url = "" }: HttpRequest): string => url.split("?", 1)[0] ?? ""
 
 /** Of an unambiguous target, which always parses. */
 const urlOf = ({ url = "" }: HttpRequest): URL => new URL(`http://tilegate${url}`);
-
-const rpcPathOf = ({ parent, name }: DescMethod): string => `/${parent.typeName}/${name}`;
 
 /** What pages of any origin may call unless CORS_ORIGINS says otherwise: issuing tokens, not managing. */
 const TOKEN_ROUTES = /^\/(?:tilegate\.v1\.TileTokenService\/|(?:api\/)?tiles\/tokens?(?:[/?]|$))/;

@@ -55,6 +55,8 @@ async function runService(config: Config, requests: StopRequests, log: Logger): 
   await using server = await startServer({
     ...config.server,
     handler: app.handler,
+    limits: { maxConnections: config.server.maxConnections, maxCalls: config.server.maxCalls },
+    classes: app.callClasses,
     onError: (err) => log.error({ err }, "server error"),
   });
   app.setServing(true);

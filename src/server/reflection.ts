@@ -22,6 +22,11 @@ const options: Partial<ConnectRouterOptions> = {
   compressMinBytes: 0xffffffff,
 };
 
+/** By both names of the service. */
+export const REFLECTION_PATHS: readonly string[] = [V1, V1Alpha].map(
+  ({ typeName, method }) => `/${typeName}/${method.serverReflectionInfo.name}`,
+);
+
 type Answer = MessageInitShape<typeof ServerReflectionResponseSchema>["messageResponse"];
 
 /**

@@ -84,9 +84,11 @@ async function start(
   const app: { now: Date } = { now: NOW };
   const clock: Clock = () => app.now;
   const backend = await openBackend({ config, clock, log: pino({ level: "trace" }, sink) });
-  const { handler, plainHandler, setServing, shutdown } = createApp(backend);
-  const server = await startServer({ host: "127.0.0.1", port: 0, tls: config.server.tls, handler });
-  const plainServer = await startServer({ host: "127.0.0.1", port: 0, handler: plainHandler });
+  const { handler, plainHandler, callClasses: classes, setServing, shutdown } = createApp(backend);
+  const { tls, maxConnections, maxCalls } = config.server;
+  const common = { host: "127.0.0.1", port: 0, limits: { maxConnections, maxCalls }, classes };
+  const server = await startServer({ ...common, tls, handler });
+  const plainServer = await startServer({ ...common, handler: plainHandler });
   setServing(true);
 
   return Object.assign(app, {
