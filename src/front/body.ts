@@ -1,3 +1,4 @@
+import { constants } from "node:http2";
 import type { HttpRequest } from "../server/http-handler.js";
 
 /** A request's body, which is read when it is asked for and kept. */
@@ -26,6 +27,24 @@ export class RequestGone extends Error {
 export function isGone(request: HttpRequest): boolean {
   if ("stream" in request) return request.stream.aborted || request.stream.destroyed;
   return request.destroyed && !request.complete;
+}
+
+/** By the time that a client has sent so much more, it has been sent its answer. */
+const MAX_DISCARDED_BYTES = 256 * 1024;
+
+/**
+ * Throws away what comes of a body that nobody will read: some clients read the answer only once they have sent everything.
+ * Over HTTP/2 one that goes on and on is told to stop (RFC 9113, 8.1).
+ */
+export function discardBody(request: HttpRequest): void {
+  if ("stream" in request) {
+    let discarded = 0;
+    request.on("data", (chunk: Buffer) => {
+      discarded += chunk.length;
+      if (discarded > MAX_DISCARDED_BYTES) request.stream.close(constants.NGHTTP2_NO_ERROR);
+    });
+  }
+  request.resume();
 }
 
 export function createBody(request: HttpRequest): Body {

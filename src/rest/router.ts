@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import { DomainError } from "../domain/errors.js";
 import type { Caller } from "../domain/identity/principal.js";
-import { isGone } from "../front/body.js";
+import { discardBody, isGone } from "../front/body.js";
 import type { Call } from "../front/call.js";
 import { inspectJson } from "../json/inspect.js";
 import { describeJson, repeatedMember } from "../schema/inspect.js";
@@ -85,8 +85,7 @@ export function createRestHandler({ routes, log }: RestHandlerOptions): RestHand
       sendJson(response, 200, await answer(call, url));
     } catch (error) {
       if (isGone(request)) return;
-      // Of what was refused unread. Some clients read the answer only once they have sent everything.
-      request.resume();
+      discardBody(request);
       const status = sendError(response, error);
       const rest = { method: request.method, status };
       if (status === 500) log.error({ rest, err: error }, "unexpected error");

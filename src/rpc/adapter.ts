@@ -9,6 +9,7 @@ import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from
 import type { Logger } from "pino";
 import { DomainError } from "../domain/errors.js";
 import type { Caller } from "../domain/identity/principal.js";
+import { discardBody } from "../front/body.js";
 import type { Call } from "../front/call.js";
 import { bodyTooLarge, HEAD_BYTES, inflate } from "../front/inflate.js";
 import { countItems, inspectMessage } from "../schema/inspect.js";
@@ -49,8 +50,7 @@ export function createRpcAdapter(handlers: readonly UniversalHandler[], log: Log
       return publicError;
     };
     const response = await handler(admitted(sent, call, handler, admission, refused));
-    // Of what was refused unread. Some clients read the answer only once they have sent everything.
-    call.request.resume();
+    discardBody(call.request);
     const isOverloaded = refusal instanceof DomainError && refusal.kind === "overloaded";
     // Connect has 429 for it, which says that it is the client who asks too often.
     return isOverloaded && response.status === 429 ? { ...response, status: 503 } : response;

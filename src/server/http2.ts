@@ -78,6 +78,8 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
       maxSessionInvalidFrames: 100,
     },
     (request, response) => {
+      // An empty body has ended while the stream waited for its turn, before the request could hear of it.
+      if (request.stream.readableEnded) request.push(null);
       if (headerListBytes(request.rawHeaders) <= limits.maxHeaderBytes) return handler(request, response);
       response.writeHead(431);
       response.end();
