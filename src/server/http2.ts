@@ -1,8 +1,9 @@
 import {
   constants,
   createServer,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
   type Http2Session,
-  type IncomingHttpHeaders,
   type ServerHttp2Session,
   type ServerHttp2Stream,
   type ServerOptions,
@@ -41,6 +42,17 @@ interface Connection {
 /** A frame's head and the eight bytes that a ping carries (RFC 9113, 4.1 and 6.7). */
 const PING_BYTES = 9 + 8;
 
+type Exchange = readonly [Http2ServerRequest, Http2ServerResponse];
+
+/** A quarter of the calls that may be open, and about 15 ms of work where caches answer. */
+const ANSWERS_A_TURN = 256;
+
+/**
+ * So many may wait for their turn: what a core answers in 100 ms, and 20 MB. Above it the oldest is answered at once, or
+ * refused: a flood has to be refused while it is being read.
+ */
+const MAX_ARRIVED = 1_000;
+
 /**
  * The highest stream that there can be: a GOAWAY with it refuses nothing, not even what the client has sent before it
  * knew (RFC 9113, 6.8).
@@ -62,8 +74,8 @@ const lenientFields: ServerOptions & { strictFieldWhitespaceValidation: boolean 
 export function createHttp2(options: ProtocolOptions): Http2Server {
   const { limits, calls, handler } = options;
   const connections = new Map<Http2Session, Connection>();
-  /** Answers each stream that has come in this turn of the event loop. */
-  let arrived: (() => void)[] = [];
+  /** What waits for its turn, the oldest first. */
+  const arrived: Exchange[] = [];
   let leaving = false;
 
   const server = createServer(
@@ -78,36 +90,36 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
       maxSessionInvalidFrames: 100,
     },
     (request, response) => {
-      // An empty body has ended while the stream waited for its turn, before the request could hear of it.
-      if (request.stream.readableEnded) request.push(null);
-      if (headerListBytes(request.rawHeaders) <= limits.maxHeaderBytes) return handler(request, response);
-      response.writeHead(431);
-      response.end();
+      // Node tells of a request before it has read what follows; by the next turn, what came with it has been read.
+      if (arrived.length === 0) setImmediate(answerArrived);
+      arrived.push([request, response]);
+      const [oldest] = arrived.length > MAX_ARRIVED ? arrived.splice(0, 1) : [];
+      if (oldest) answer(oldest);
     },
   );
-  // What makes requests and responses of streams, which costs more than all that is refused before.
-  const [toHandler] = server.listeners("stream");
-  server.removeAllListeners("stream");
-  server.on("stream", (stream, headers, ...rest) => {
-    // A client that resets a stream may send any code with it.
-    stream.on("error", () => undefined);
-    // Node tells of a stream before it has read what follows; by the next turn, what came with it has been read.
-    if (arrived.length === 0) setImmediate(answerArrived);
-    arrived.push(() => {
-      const connection = stream.session && connections.get(stream.session);
-      // A client that resets at once (CVE-2023-44487) must not make work.
-      if (!connection || stream.closed) return;
-      const verdict = begin(connection, stream, headers);
-      if (verdict === "serve") toHandler?.call(server, stream, headers, ...rest);
-      else if (verdict === "refuse") refuse(connection.session, stream, headers);
-      else connection.session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
-    });
-  });
 
+  /** Not all in one turn: answers leave between turns, and count as open calls until then. */
   function answerArrived() {
-    const answers = arrived;
-    arrived = [];
-    for (const answer of answers) answer();
+    for (const exchange of arrived.splice(0, ANSWERS_A_TURN)) answer(exchange);
+    if (arrived.length > 0) setImmediate(answerArrived);
+  }
+
+  function answer([request, response]: Exchange) {
+    const { stream } = response;
+    const connection = stream.session && connections.get(stream.session);
+    // A client that resets at once (CVE-2023-44487) must not make work.
+    if (!connection || stream.closed) return;
+    const verdict = begin(connection, stream, request.url);
+    if (verdict === "disconnect") {
+      connection.session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    } else if (verdict === "refuse") {
+      refuse(connection.session, stream, request);
+    } else if (headerListBytes(request.rawHeaders) > limits.maxHeaderBytes) {
+      response.writeHead(431);
+      response.end();
+    } else {
+      handler(request, response);
+    }
   }
 
   server.on("session", (session) => {
@@ -136,7 +148,7 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
     });
   });
 
-  function begin(connection: Connection, stream: ServerHttp2Stream, headers: IncomingHttpHeaders) {
+  function begin(connection: Connection, stream: ServerHttp2Stream, url: string) {
     const { session } = connection;
     connection.openStreams += 1;
     // At the beginning of a call, when the client waits: Node's client fails calls that it has begun and not sent.
@@ -146,7 +158,7 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
     }
     const call = calls.begin({
       connection: session,
-      url: headers[":path"] ?? "",
+      url,
       requestTimeoutMs: limits.requestTimeoutMs,
       answer: stream,
       hasArrived: () => stream.state.remoteClose === 1,
@@ -167,13 +179,13 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
   }
 
   /** The answer must not wait for a window, which its client need not ever open. */
-  function refuse(session: ServerHttp2Session, stream: ServerHttp2Stream, headers: IncomingHttpHeaders) {
-    const refusal = refusalOf(headers[":path"] ?? "", headers);
+  function refuse(session: ServerHttp2Session, stream: ServerHttp2Stream, request: Http2ServerRequest) {
+    const refusal = refusalOf(request.url, request.headers);
     const fits =
       (session.remoteSettings.initialWindowSize ?? 0) >= MAX_REFUSAL_BYTES &&
       // All streams may be refused at once.
       (session.state.remoteWindowSize ?? 0) >= MAX_REFUSAL_BYTES * limits.maxConcurrentStreams;
-    const hasBody = fits && refusal.body !== "" && headers[":method"] !== "HEAD";
+    const hasBody = fits && refusal.body !== "" && request.method !== "HEAD";
     stream.respond({ ":status": refusal.status, ...refusal.headers }, { endStream: !hasBody });
     if (hasBody) stream.end(refusal.body);
   }

@@ -259,7 +259,10 @@ describe("malformed and oversize requests", () => {
       const handler = vi.fn<HttpHandler>((_request, response) => response.end());
       const { server } = await serve({ handler });
       const raw = await connectRawHttp2(server.port);
-      const block = { ":method": "GET", ":scheme": "http", ":path": "/", "x-api-key": "tgk_garbage " };
+      const block = {
+        ...{ ":method": "GET", ":scheme": "http", ":authority": "a", ":path": "/" },
+        "x-api-key": "tgk_garbage ",
+      };
       raw.socket.write(http2Frame(1, 5, 1, http2HeaderBlock(block)));
       await raw.receivesFrame(({ type }) => type === 1);
       expect(handler.mock.calls[0]?.[0].headers["x-api-key"]).toBe("tgk_garbage ");

@@ -12,6 +12,8 @@ import { TileTokenService } from "../../src/gen/proto/tilegate/v1/tile_token_ser
 import { connectRaw, connectRawHttp2, http2Request } from "./raw-client.js";
 import { createCertificate, createGate, datasetId, getPath, serve } from "./serve.js";
 
+const getRequest = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
 const END_STREAM = 1;
 const HEADERS = 1;
 const RST_STREAM = 3;
@@ -105,22 +107,37 @@ describe("more calls than there is room for", () => {
     await Promise.all([get(one), get(other)]);
   });
 
+  test("a client in a flood that is refused already is disconnected, which costs less than more refusals", async () => {
+    const { server } = await serve({ limits: { maxCalls: 0 } });
+    const raw = await connectRaw(server.port);
+    raw.socket.write(getRequest.repeat(1_100));
+    await raw.ended;
+    expect((await fetch(server.url)).status).toBe(503);
+  });
+
   test("calls that were cut off behind another one on their connection (pipelining) leave their room", async () => {
-    const gate = createGate();
+    const gates = [createGate(), createGate()];
+    const [both, third] = gates.map(({ passed }) => passed);
     let calls = 0;
     const { server } = await serve({
-      limits: { maxCalls: 3, idleTimeoutMs: 50 },
+      limits: { maxCalls: 2, idleTimeoutMs: 50 },
       handler(request, response) {
-        calls += 1;
-        if (calls === 3) gate.open();
         if (request.url === "/free") response.end();
+        else calls += 1;
+        if (calls >= 2) gates[calls - 2]?.open();
       },
     });
-    const raw = await connectRaw(server.port);
-    raw.socket.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(3));
-    await gate.passed;
-    raw.socket.destroy();
-    await expect.poll(async () => (await fetch(`${server.url}/free`)).status).toBe(200);
+    const cutOff = await connectRaw(server.port);
+    cutOff.socket.write(getRequest.repeat(2));
+    await both;
+    cutOff.socket.destroy();
+    const room = () => fetch(`${server.url}/free`).then(({ status }) => status);
+    await expect.poll(room).toBe(200);
+    // It takes the room of the one in front.
+    const held = await connectRaw(server.port);
+    held.socket.write(getRequest);
+    await third;
+    await expect.poll(room).toBe(200);
   });
 });
 
@@ -143,7 +160,7 @@ describe("more connections than there is room for", () => {
   test("HTTP/1.1: 503 and when to come back; once another has gone, served", async () => {
     const { server, only } = await serveOneConnection();
     const refused = await connectRaw(server.port);
-    refused.socket.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    refused.socket.write(getRequest);
     expect(await refused.ended).toMatch(/^HTTP\/1\.1 503 .+Connection: close\r\nRetry-After: 1\r\n/s);
     only.destroy();
     refused.socket.destroy();
