@@ -48,7 +48,7 @@ import {
   setHeaders,
 } from "./server/http-handler.js";
 import type { CallClass } from "./server/limits.js";
-import { REFLECTION_PATHS, registerReflection } from "./server/reflection.js";
+import { createReflection } from "./server/reflection.js";
 
 /** Everything but the port: a request handler, and what decides whether it should get requests. */
 export interface App {
@@ -81,11 +81,6 @@ const WATCHES: CallClass = { maxCalls: 256, maxCallsPerConnection: 4, isEndless:
 
 /** For people at a debugger. */
 const REFLECTIONS: CallClass = { maxCalls: 16, maxCallsPerConnection: 2, isEndless: false };
-
-const CALL_CLASSES = new Map([
-  [rpcPathOf(Health.method.watch), WATCHES],
-  ...REFLECTION_PATHS.map((path) => [path, REFLECTIONS] as const),
-]);
 
 /** For bodies, as received and inflated: 11 of the largest at a time, and for strangers 256 of theirs. */
 const BODY_BYTES = { total: 48 * 1024 * 1024, forStrangers: 16 * 1024 * 1024 };
@@ -149,8 +144,8 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
     readMaxBytes: MAX_BATCH_BYTES,
   });
   health.register(router);
-  registerReflection(router, [...services, Health]);
   const rpcs = createRpcAdapter(router.handlers, log);
+  const reflection = createReflection([...services, Health]);
 
   const cors = createCors({ origins: config.server.corsOrigins, common: COMMON_HEADERS });
   const isCrossOrigin = ({ url = "" }: HttpRequest) =>
@@ -174,6 +169,8 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
     if (isCrossOrigin(request) && cors.isPreflight(request)) {
       response.writeHead(204);
       response.end();
+    } else if (reflection.paths.includes(path)) {
+      reflection.answer(request, response);
     } else if (rpcs.has(path)) {
       if (hasUsableAuthority(request)) rpcs.answer(call, path);
       else refuseTarget(response);
@@ -210,7 +207,10 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
   return {
     handler: createHandler(answerFast),
     plainHandler: createHandler(answerPlainly),
-    callClasses: CALL_CLASSES,
+    callClasses: new Map([
+      [rpcPathOf(Health.method.watch), WATCHES],
+      ...reflection.paths.map((path) => [path, REFLECTIONS] as const),
+    ]),
     setServing(value) {
       serving = value;
       health.setServing(value);

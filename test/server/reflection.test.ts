@@ -6,11 +6,17 @@ import {
   FileDescriptorSetSchema,
 } from "@bufbuild/protobuf/wkt";
 import { Code, createClient } from "@connectrpc/connect";
-import { createGrpcTransport } from "@connectrpc/connect-node";
+import {
+  createConnectTransport,
+  createGrpcTransport,
+  createGrpcWebTransport,
+} from "@connectrpc/connect-node";
+import { Client, credentials } from "@grpc/grpc-js";
 import { describe, expect, test } from "vitest";
 import {
   type ServerReflectionRequest,
   ServerReflectionRequestSchema,
+  ServerReflectionResponseSchema,
   ServerReflection as V1,
 } from "../../src/gen/proto/grpc/reflection/v1/reflection_pb.js";
 import { ServerReflection as V1Alpha } from "../../src/gen/proto/grpc/reflection/v1alpha/reflection_pb.js";
@@ -169,6 +175,94 @@ test("v1alpha answers as v1, several requests on one stream", async () => {
       { name: "grpc.reflection.v1alpha.ServerReflection" },
     ],
   });
+});
+
+describe.each([
+  ["gRPC", (baseUrl: string) => createGrpcTransport({ baseUrl })],
+  ["gRPC-Web", (baseUrl: string) => createGrpcWebTransport({ baseUrl, httpVersion: "2" })],
+  ["gRPC-Web over HTTP/1.1", (baseUrl: string) => createGrpcWebTransport({ baseUrl, httpVersion: "1.1" })],
+  [
+    "Connect",
+    (baseUrl: string) => createConnectTransport({ baseUrl, httpVersion: "2", useBinaryFormat: true }),
+  ],
+  [
+    "Connect over HTTP/1.1",
+    (baseUrl: string) => createConnectTransport({ baseUrl, httpVersion: "1.1", useBinaryFormat: true }),
+  ],
+])("over %s", (_name, createTransport) => {
+  const known = { case: "fileContainingSymbol", value: "grpc.health.v1.Health" } as const;
+  const unknown = { case: "fileByFilename", value: "no.proto" } as const;
+
+  test.each([V1, V1Alpha])("$typeName answers files and errors, each with its request", async (version) => {
+    const { server } = await serve();
+    const client = createClient(version, createTransport(server.url));
+    async function* send() {
+      yield { host: "a.example", messageRequest: known };
+      yield { messageRequest: unknown };
+    }
+    const answers: unknown[] = [];
+    for await (const answer of client.serverReflectionInfo(send())) answers.push(answer);
+    expect(answers).toMatchObject([
+      {
+        validHost: "a.example",
+        originalRequest: { host: "a.example", messageRequest: known },
+        messageResponse: { case: "fileDescriptorResponse" },
+      },
+      {
+        originalRequest: { messageRequest: unknown },
+        messageResponse: { case: "errorResponse", value: { errorCode: Code.NotFound } },
+      },
+    ]);
+  });
+
+  test("a stream that asks too much ends with an error that the client understands", async () => {
+    const { server } = await serve();
+    const client = createClient(V1, createTransport(server.url));
+    async function* send() {
+      for (let count = 0; count < 101; count++) yield { messageRequest: known };
+    }
+    const all = async () => {
+      for await (const { messageResponse } of client.serverReflectionInfo(send())) {
+        expect(messageResponse.case).toBe("fileDescriptorResponse");
+      }
+    };
+    await expect(all()).rejects.toMatchObject({
+      code: Code.ResourceExhausted,
+      rawMessage: "a stream has 100 requests at most",
+    });
+  });
+});
+
+test("a @grpc/grpc-js client is answered", async () => {
+  const { server } = await serve();
+  const client = new Client(`127.0.0.1:${server.port}`, credentials.createInsecure());
+  const stream = client.makeBidiStreamRequest(
+    `/${V1.typeName}/ServerReflectionInfo`,
+    (request: ServerReflectionRequest) => Buffer.from(toBinary(ServerReflectionRequestSchema, request)),
+    (bytes) => fromBinary(ServerReflectionResponseSchema, bytes),
+  );
+  const messageRequest = { case: "fileContainingSymbol", value: "tilegate.v1.TileTokenService" } as const;
+  stream.write(create(ServerReflectionRequestSchema, { messageRequest }));
+  stream.end();
+  const answers: unknown[] = [];
+  for await (const answer of stream) answers.push(answer);
+  client.close();
+  expect(answers).toMatchObject([{ messageResponse: { case: "fileDescriptorResponse" } }]);
+});
+
+test("what isn't a request ends the stream with INVALID_ARGUMENT", async () => {
+  const { url } = await start();
+  const session = connect(url);
+  const stream = session.request({
+    ":method": "POST",
+    ":path": `/${V1.typeName}/ServerReflectionInfo`,
+    "content-type": "application/grpc",
+  });
+  const trailers = new Promise<Record<string, unknown>>((resolve) => stream.once("trailers", resolve));
+  stream.end(Buffer.of(0, 0, 0, 0, 2, 0x22, 0x7f));
+  stream.resume();
+  expect(await trailers).toMatchObject({ "grpc-status": String(Code.InvalidArgument) });
+  session.destroy();
 });
 
 describe("the schema isn't sent, nor made ready to send, more often than a client needs:", () => {

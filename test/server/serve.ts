@@ -9,7 +9,7 @@ import { Health } from "../../src/gen/proto/grpc/health/v1/health_pb.js";
 import { TileTokenService } from "../../src/gen/proto/tilegate/v1/tile_token_service_pb.js";
 import { createHealth } from "../../src/server/health.js";
 import type { HttpHandler } from "../../src/server/http-handler.js";
-import { registerReflection } from "../../src/server/reflection.js";
+import { createReflection } from "../../src/server/reflection.js";
 import { type ServerOptions, startServer } from "../../src/server/server.js";
 
 export const datasetId = "2489e9ad-2ee2-8e00-8ec9-32d5f69181c0";
@@ -36,10 +36,10 @@ export async function serve(options: Partial<ServerOptions> = {}) {
   let waiting = 0;
   const arrivals: { count: number; arrived: () => void }[] = [];
 
+  const reflection = createReflection([TileTokenService, Health]);
   const handler: HttpHandler = connectNodeAdapter({
     routes(router) {
       health.register(router);
-      registerReflection(router, [TileTokenService, Health]);
       router.service(TileTokenService, {
         batchGetTileTokens: ({ datasetIds }) => ({
           tokens: Object.fromEntries(
@@ -54,7 +54,8 @@ export async function serve(options: Partial<ServerOptions> = {}) {
         },
       });
     },
-    fallback(_request, response) {
+    fallback(request, response) {
+      if (reflection.paths.includes(request.url ?? "")) return reflection.answer(request, response);
       response.writeHead(404);
       response.end();
     },
