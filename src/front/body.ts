@@ -34,7 +34,8 @@ const MAX_DISCARDED_BYTES = 256 * 1024;
 
 /**
  * Throws away what comes of a body that nobody will read: some clients read the answer only once they have sent everything.
- * Over HTTP/2 one that goes on and on is told to stop (RFC 9113, 8.1).
+ * Over HTTP/2 one that goes on and on is told to stop (RFC 9113, 8.1). Over HTTP/1.1 there is no word for that, and closing
+ * while a client sends takes the answer from it.
  */
 export function discardBody(request: HttpRequest): void {
   if ("stream" in request) {

@@ -65,10 +65,19 @@ interface Entry extends OpenCall {
 const CALLS_BETWEEN_LOOKS = 256;
 
 /**
- * At most so many are refused between two looks. Overload by honest clients stays below; of a flood, 100 streams for each
- * connection arrive in one turn of the event loop, and Node frees no stream that was refused before the next.
+ * So many may be refused between two looks, and so many on one connection beyond that: they are a flood then. It comes as
+ * 100 streams on each connection in one turn of the event loop, and Node frees no refused stream before the next. Honest
+ * clients, whose calls have come while the process could not read, are spread over more connections.
  */
 const REFUSALS_BETWEEN_LOOKS = 1_000;
+const REFUSALS_ON_CONNECTION = 25;
+
+/**
+ * How much of the room that is left one connection may fill, beyond its first calls: many connections of one flood so never
+ * take all of it, and who comes with a call or two finds a place.
+ */
+const SHARE_OF_ROOM = 1 / 2;
+const FIRST_CALLS = 2;
 
 /** For what a client that has ended its side still reads. What waits for a window will never be sent. */
 const LEFT_TIMEOUT_MS = 2_000;
@@ -83,9 +92,12 @@ export function createCalls({ limits, classes }: CallsOptions): Calls {
   for (const callClass of classes.values()) classed.set(callClass, new Set());
   /** Those that waited for their clients at the last look, the longest first. */
   const waiting = new Set<Entry>();
+  const admittedOn = new Map<object, number>();
   let admitted = 0;
   let begunSinceLook = 0;
   let refusedSinceLook = 0;
+  /** How many of them on which connection. */
+  const refusedOn = new Map<object, number>();
   let willLook = false;
 
   async function lookSoon() {
@@ -100,6 +112,7 @@ export function createCalls({ limits, classes }: CallsOptions): Calls {
   function look() {
     begunSinceLook = 0;
     refusedSinceLook = 0;
+    refusedOn.clear();
     const nowMs = performance.now();
     let waitingBytes = 0;
     for (const entry of open) {
@@ -138,11 +151,31 @@ export function createCalls({ limits, classes }: CallsOptions): Calls {
     entry.call.cancel(reason);
   }
 
-  function hasRoom({ connection }: Call, siblings: ReadonlySet<Entry>, callClass: CallClass): boolean {
+  function hasRoomFor({ connection }: Call): boolean {
+    const left = limits.maxCalls - admitted;
+    return left > 0 && (admittedOn.get(connection) ?? 0) < Math.max(FIRST_CALLS, left * SHARE_OF_ROOM);
+  }
+
+  function count(connection: object, calls: 1 | -1): void {
+    admitted += calls;
+    const onConnection = (admittedOn.get(connection) ?? 0) + calls;
+    if (onConnection === 0) admittedOn.delete(connection);
+    else admittedOn.set(connection, onConnection);
+  }
+
+  function hasRoomInClass({ connection }: Call, siblings: ReadonlySet<Entry>, callClass: CallClass): boolean {
     if (siblings.size >= callClass.maxCalls) return false;
     let onConnection = 0;
     for (const { call } of siblings) if (call.connection === connection) onConnection += 1;
     return onConnection < callClass.maxCallsPerConnection;
+  }
+
+  function refuse({ connection }: Call): "refuse" | "disconnect" {
+    const onConnection = (refusedOn.get(connection) ?? 0) + 1;
+    refusedOn.set(connection, onConnection);
+    refusedSinceLook += 1;
+    const isFlood = refusedSinceLook > REFUSALS_BETWEEN_LOOKS && onConnection > REFUSALS_ON_CONNECTION;
+    return isFlood ? "disconnect" : "refuse";
   }
 
   return {
@@ -150,11 +183,11 @@ export function createCalls({ limits, classes }: CallsOptions): Calls {
       const callClass = classes.size > 0 ? classes.get(pathOf(call.url)) : undefined;
       const siblings = callClass && classed.get(callClass);
       const isAdmitted =
-        admitted < limits.maxCalls && (!callClass || !siblings || hasRoom(call, siblings, callClass));
+        hasRoomFor(call) && (!callClass || !siblings || hasRoomInClass(call, siblings, callClass));
       const entry: Entry = {
         call,
         isEndless: callClass?.isEndless ?? false,
-        verdict: isAdmitted ? "serve" : refusedSinceLook < REFUSALS_BETWEEN_LOOKS ? "refuse" : "disconnect",
+        verdict: isAdmitted ? "serve" : refuse(call),
         beganMs: performance.now(),
         dueSinceMs: undefined,
         unreadSinceMs: undefined,
@@ -163,7 +196,7 @@ export function createCalls({ limits, classes }: CallsOptions): Calls {
           if (!open.delete(entry)) return;
           waiting.delete(entry);
           if (isAdmitted) {
-            admitted -= 1;
+            count(call.connection, -1);
             siblings?.delete(entry);
           }
           call.ended();
@@ -171,10 +204,8 @@ export function createCalls({ limits, classes }: CallsOptions): Calls {
       };
       open.add(entry);
       if (isAdmitted) {
-        admitted += 1;
+        count(call.connection, 1);
         siblings?.add(entry);
-      } else {
-        refusedSinceLook += 1;
       }
       begunSinceLook += 1;
       if (begunSinceLook >= CALLS_BETWEEN_LOOKS) void lookSoon();

@@ -48,10 +48,10 @@ type Exchange = readonly [Http2ServerRequest, Http2ServerResponse];
 const ANSWERS_A_TURN = 256;
 
 /**
- * So many may wait for their turn: what a core answers in 100 ms, and 20 MB. Above it the oldest is answered at once, or
+ * So many may wait for their turn: what a core answers in 50 ms, and 10 MB. Above it the oldest is answered at once, or
  * refused: a flood has to be refused while it is being read.
  */
-const MAX_ARRIVED = 1_000;
+const MAX_ARRIVED = 500;
 
 /**
  * The highest stream that there can be: a GOAWAY with it refuses nothing, not even what the client has sent before it

@@ -107,6 +107,28 @@ describe("more calls than there is room for", () => {
     await Promise.all([get(one), get(other)]);
   });
 
+  test("one connection takes no more than a share of the room that is left, so that others find a place", async () => {
+    const { server, inFlight, release } = await serve({ limits: { maxCalls: 30 } });
+    const connect = () => createClient(TileTokenService, createGrpcTransport({ baseUrl: server.url }));
+    const [greedy, modest] = [connect(), connect()];
+    const outcomes = Array.from({ length: 30 }, () =>
+      greedy.getTileToken({ datasetId }).then(
+        () => "served",
+        ({ code }: ConnectError) => Code[code],
+      ),
+    );
+    // Half of what is left: 10 of 30.
+    await inFlight(10);
+    const served = [modest.getTileToken({ datasetId }), modest.getTileToken({ datasetId })];
+    await inFlight(12);
+    release();
+    await Promise.all(served);
+    expect((await Promise.all(outcomes)).toSorted()).toEqual([
+      ...Array(20).fill("ResourceExhausted"),
+      ...Array(10).fill("served"),
+    ]);
+  });
+
   test("a client in a flood that is refused already is disconnected, which costs less than more refusals", async () => {
     const { server } = await serve({ limits: { maxCalls: 0 } });
     const raw = await connectRaw(server.port);
