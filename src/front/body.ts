@@ -1,5 +1,6 @@
 import { constants } from "node:http2";
-import type { HttpRequest } from "../server/http-handler.js";
+import type { HttpRequest, HttpResponse } from "../server/http-handler.js";
+import { lingerAfterAnswer } from "../server/linger.js";
 
 /** A request's body, which is read when it is asked for and kept. */
 export interface Body {
@@ -29,21 +30,25 @@ export function isGone(request: HttpRequest): boolean {
   return request.destroyed && !request.complete;
 }
 
-/** By the time that a client has sent so much more, it has been sent its answer. */
+/** So much of a body that nobody will read is taken in nevertheless: as much as Go's server does. */
 const MAX_DISCARDED_BYTES = 256 * 1024;
 
 /**
- * Throws away what comes of a body that nobody will read: some clients read the answer only once they have sent everything.
- * Over HTTP/2 one that goes on and on is told to stop (RFC 9113, 8.1). Over HTTP/1.1 there is no word for that, and closing
- * while a client sends takes the answer from it.
+ * Throws away what comes yet of the body of a request that is about to be answered: some clients read the answer only once they have
+ * sent everything. If that is much, the client is told to stop: over HTTP/2 once it has sent so much that it must have its
+ * answer (RFC 9113, 8.1), over HTTP/1.1 by the end of the connection.
  */
-export function discardBody(request: HttpRequest): void {
+export function discardBody(request: HttpRequest, response: HttpResponse): void {
   if ("stream" in request) {
     let discarded = 0;
     request.on("data", (chunk: Buffer) => {
       discarded += chunk.length;
       if (discarded > MAX_DISCARDED_BYTES) request.stream.close(constants.NGHTTP2_NO_ERROR);
     });
+  } else if (!request.complete && Number(request.headers["content-length"] ?? 0) > MAX_DISCARDED_BYTES) {
+    response.setHeader("connection", "close");
+    lingerAfterAnswer(request.socket);
+    return;
   }
   request.resume();
 }

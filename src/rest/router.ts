@@ -85,7 +85,7 @@ export function createRestHandler({ routes, log }: RestHandlerOptions): RestHand
       sendJson(response, 200, await answer(call, url));
     } catch (error) {
       if (isGone(request)) return;
-      discardBody(request);
+      discardBody(request, response);
       const status = sendError(response, error);
       const rest = { method: request.method, status };
       if (status === 500) log.error({ rest, err: error }, "unexpected error");

@@ -33,14 +33,19 @@ export interface RpcAdapter {
  * What is refused there is told by the protocol's own handler, to which it is a body that can't be read.
  */
 export function createRpcAdapter(handlers: readonly UniversalHandler[], log: Logger): RpcAdapter {
-  const byPath = new Map(handlers.map((handler) => [handler.requestPath, handler]));
+  const byPath = new Map(
+    handlers.map((handler) => [handler.requestPath, { handler, admission: admissionOf(handler.method) }]),
+  );
 
-  async function respond(call: Call, handler: UniversalHandler): Promise<UniversalServerResponse> {
-    const admission = admissionOf(handler.method);
+  async function respond(
+    call: Call,
+    handler: UniversalHandler,
+    admission: Admission,
+  ): Promise<UniversalServerResponse> {
     const contextValues = createContextValues();
     const sent = universalRequestFromNodeRequest(call.request, call.response, undefined, contextValues);
     clampDeadline(sent.header);
-    if (admission === undefined || !handler.allowedMethods.includes(sent.method)) return handler(sent);
+    if (!handler.allowedMethods.includes(sent.method)) return handler(sent);
 
     let refusal: unknown;
     const refused = (error: unknown) => {
@@ -50,7 +55,7 @@ export function createRpcAdapter(handlers: readonly UniversalHandler[], log: Log
       return publicError;
     };
     const response = await handler(admitted(sent, call, handler, admission, refused));
-    discardBody(call.request);
+    discardBody(call.request, call.response);
     const isOverloaded = refusal instanceof DomainError && refusal.kind === "overloaded";
     // Connect has 429 for it, which says that it is the client who asks too often.
     return isOverloaded && response.status === 429 ? { ...response, status: 503 } : response;
@@ -59,9 +64,10 @@ export function createRpcAdapter(handlers: readonly UniversalHandler[], log: Log
   return {
     has: (path) => byPath.has(path),
     answer(call, path) {
-      const handler = byPath.get(path);
-      if (handler === undefined) throw new Error(`there is no RPC ${path}`);
-      respond(call, handler)
+      const found = byPath.get(path);
+      if (found === undefined) throw new Error(`there is no RPC ${path}`);
+      const { handler, admission } = found;
+      respond(call, handler, admission)
         .then((response) => correctEarlyRefusal(response, handler))
         .then((response) => universalResponseToNodeResponse(response, call.response))
         .catch((err: unknown) => {
@@ -94,6 +100,7 @@ function admitted(
   if (framing.encoding !== undefined) header.delete("content-encoding");
 
   async function permitted(): Promise<Caller> {
+    if (permit === undefined) return [];
     const caller = await call.caller();
     permit(caller);
     return caller;
@@ -118,8 +125,11 @@ function admitted(
 
   async function admit(): Promise<Buffer> {
     const caller = await permitted();
-    call.enter(caller);
-    const hold = (bytes: number) => call.hold(bytes, caller);
+    const needsPlace = permit !== undefined;
+    if (needsPlace) call.enter(caller);
+    const hold = (bytes: number) => {
+      if (needsPlace) call.hold(bytes, caller);
+    };
     const body = await read(hold);
     // Again: a body may take its time.
     sent.contextValues?.set(callerKey, await permitted());

@@ -6,6 +6,7 @@ import {
   requirePrincipal,
 } from "../domain/identity/management.js";
 import type { Caller } from "../domain/identity/principal.js";
+import { Health } from "../gen/proto/grpc/health/v1/health_pb.js";
 import { AccountService } from "../gen/proto/tilegate/v1/account_service_pb.js";
 import { ApiKeyService } from "../gen/proto/tilegate/v1/api_key_service_pb.js";
 import { DatasetService } from "../gen/proto/tilegate/v1/dataset_service_pb.js";
@@ -15,9 +16,10 @@ import { TileTokenService } from "../gen/proto/tilegate/v1/tile_token_service_pb
 export interface Admission {
   /**
    * Whether such a caller may call the method at all: told before the body is read. Which resources are theirs is the use
-   * case's affair. @throws DomainError
+   * case's affair. Absent: it doesn't matter who calls, credentials are not looked at, and the call needs no place.
+   * @throws DomainError
    */
-  permit(caller: Caller): void;
+  readonly permit?: (caller: Caller) => void;
   /** Of the message, as it is sent and once it is inflated. */
   readonly maxBytes: number;
   /** Fields and items in the message. */
@@ -36,9 +38,12 @@ export const MAX_BATCH_BYTES = 4 * 1024 * 1024;
 /** The same with all the readers that they may have. */
 const MAX_BATCH_VALUES = 150_000;
 
+/** The name of a service. */
+const PROBE: Admission = { maxBytes: 4 * 1024, maxValues: 16 };
+
 const anybody = () => {};
 
-const usual = (permit: Admission["permit"]): Admission => ({
+const usual = (permit: (caller: Caller) => void): Admission => ({
   permit,
   maxBytes: MAX_MESSAGE_BYTES,
   maxValues: MAX_VALUES,
@@ -46,6 +51,7 @@ const usual = (permit: Admission["permit"]): Admission => ({
 
 /** By service, else by method. A method that stands nowhere is not served. */
 const ADMISSIONS = new Map<object, Admission>([
+  [Health, PROBE],
   [TileTokenService, usual(anybody)],
   [TileTokenService.method.revokeTileTokens, usual(requireManager)],
   [ApiKeyService, usual(requireManager)],
@@ -61,6 +67,9 @@ const ADMISSIONS = new Map<object, Admission>([
   [AccountService.method.revokeServiceToken, usual(requireAdministrator)],
 ]);
 
-/** Undefined for the standard services, which know no callers: their messages are small, and their streams few. */
-export const admissionOf = (method: DescMethod): Admission | undefined =>
-  ADMISSIONS.get(method) ?? ADMISSIONS.get(method.parent);
+/** @throws Error for a method that has none: a defect, which must show when the service starts. */
+export function admissionOf(method: DescMethod): Admission {
+  const admission = ADMISSIONS.get(method) ?? ADMISSIONS.get(method.parent);
+  if (admission === undefined) throw new Error(`${method.parent.typeName}/${method.name} has no admission`);
+  return admission;
+}

@@ -5,7 +5,7 @@ import { invalid } from "../domain/errors.js";
 import { type Encoding, isEncoding } from "../front/inflate.js";
 import type { Form } from "../schema/inspect.js";
 
-/** What a unary request's body is: the message itself, or the message in an envelope of flags and length. */
+/** What the body of a request of one message is: the message itself, or the message in an envelope of flags and length. */
 export interface Framing {
   readonly form: Form;
   /** How the message is compressed, if it is. */
@@ -13,7 +13,7 @@ export interface Framing {
   readonly isEnveloped: boolean;
 }
 
-/** Flags and length before a message of gRPC and gRPC-Web. */
+/** Flags and length before a message of gRPC, gRPC-Web and Connect's streams. */
 export const ENVELOPE_BYTES = 5;
 
 const COMPRESSED = 1;
@@ -21,8 +21,10 @@ const COMPRESSED = 1;
 /** How the request says that its body is framed. What isn't spoken is told by nothing here: the protocol's handler does. */
 export function framingOf(header: Headers): Framing {
   const contentType = header.get("content-type") ?? "";
-  const isEnveloped = contentType.startsWith("application/grpc");
-  const encoding = header.get(isEnveloped ? "grpc-encoding" : "content-encoding") ?? "";
+  const isGrpc = contentType.startsWith("application/grpc");
+  const isEnveloped = isGrpc || contentType.startsWith("application/connect+");
+  const encoding =
+    header.get(isGrpc ? "grpc-encoding" : `${isEnveloped ? "connect-" : ""}content-encoding`) ?? "";
   return {
     form: contentType.includes("json") ? "json" : "binary",
     encoding: isEncoding(encoding) ? encoding : undefined,

@@ -13,3 +13,15 @@ export function destroyAfterLinger(socket: Socket): void {
     socket.once("close", () => clearTimeout(timer));
   });
 }
+
+/**
+ * The same for a connection that Node's HTTP server ends after its answer, while its client is still sending what nobody
+ * reads any more.
+ */
+export function lingerAfterAnswer(socket: Socket): void {
+  socket.destroySoon = () => {
+    destroyAfterLinger(socket);
+    socket.end();
+    socket.pause();
+  };
+}

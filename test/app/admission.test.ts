@@ -170,6 +170,27 @@ test("a message of 64 KiB is received, one byte more is not, over every protocol
   }
 });
 
+test("health checks, of anybody, are a service's name and no more", async () => {
+  const path = "/grpc.health.v1.Health/Check";
+  const checkWith = (bytes: number, headers: Headers = {}) =>
+    postGrpc(app, path, grpcFrame(Buffer.alloc(bytes)), headers);
+  for (const bytes of [4_097, 65_536, 1 << 20]) {
+    expect((await checkWith(bytes)).grpcStatus).toBe(Code.ResourceExhausted);
+  }
+  expect((await checkWith(0, { "x-api-key": "not asked for" })).grpcStatus).toBe(0);
+  const watch = await postGrpc(app, "/grpc.health.v1.Health/Watch", grpcFrame(Buffer.alloc(65_536)));
+  expect(watch.grpcStatus).toBe(Code.ResourceExhausted);
+});
+
+test("a client that goes on sending what is refused is told to stop, with its answer, over either protocol", async () => {
+  const raw = await connectRaw(Number(new URL(app.url).port));
+  raw.socket.write(`POST ${UPSERT} HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n`);
+  raw.socket.write("Content-Type: application/json\r\n\r\n");
+  expect(await raw.ended).toMatch(/^HTTP\/1\.1 401 .*connection: close/is);
+  const answer = await postGrpc(app, UPSERT, grpcFrame(Buffer.alloc(3 << 20)));
+  expect(answer.grpcStatus).toBe(Code.Unauthenticated);
+});
+
 test("a body that takes its time does not outlive the revocation of its credential", async () => {
   const { apiKeys, datasets } = app.useCases;
   const dataset = await datasets.create(OPERATOR, {
