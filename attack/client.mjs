@@ -61,9 +61,11 @@ export function call({ port, tls }, { method = "POST", path, headers = {}, body 
         const chunks = [];
         response.on("data", (chunk) => chunks.push(chunk));
         response.on("error", failed);
-        response.on("end", () =>
-          resolve(done({ status: response.statusCode ?? 0, body: Buffer.concat(chunks) })),
-        );
+        response.on("end", () => {
+          resolve(done({ status: response.statusCode ?? 0, body: Buffer.concat(chunks) }));
+          // As curl does it: who has an answer sends no more.
+          if (!request.writableFinished) request.destroy();
+        });
       },
     );
     request.on("error", failed);

@@ -13,12 +13,20 @@ import { discardBody } from "../front/body.js";
 import type { Call } from "../front/call.js";
 import { bodyTooLarge, HEAD_BYTES, inflate } from "../front/inflate.js";
 import { countItems, inspectMessage } from "../schema/inspect.js";
-import { type Admission, admissionOf, MAX_MESSAGE_BYTES } from "./admission.js";
+import { type Admission, admissionOf } from "./admission.js";
 import { clampDeadline } from "./deadline.js";
 import { correctEarlyRefusal } from "./early-refusals.js";
 import { toPublicError } from "./errors.js";
 import { callerKey, invalidRequest } from "./interceptors.js";
-import { asPost, ENVELOPE_BYTES, framingOf, unwrap, unwrapHead, wrap } from "./message.js";
+import {
+  asPost,
+  ENVELOPE_BYTES,
+  framingOf,
+  requireKnownEncoding,
+  unwrap,
+  unwrapHead,
+  wrap,
+} from "./message.js";
 
 /** Answers RPCs. */
 export interface RpcAdapter {
@@ -97,7 +105,7 @@ function admitted(
   const limit = framing.isEnveloped ? maxBytes + ENVELOPE_BYTES : maxBytes;
   // What is handed on has another length, and no encoding.
   header.delete("content-length");
-  if (framing.encoding !== undefined) header.delete("content-encoding");
+  if (!framing.isEnveloped) header.delete("content-encoding");
 
   async function permitted(): Promise<Caller> {
     if (permit === undefined) return [];
@@ -106,15 +114,16 @@ function admitted(
     return caller;
   }
 
-  /** Of a message that may be long. @throws if its beginning holds too much already. */
+  /** @throws if the beginning of a long message holds too much already. */
   function look(head: Buffer): void {
-    if (maxBytes > MAX_MESSAGE_BYTES) refuse(countItems(handler.method.input, framing.form, head, maxValues));
+    refuse(countItems(handler.method.input, framing.form, head, maxValues));
   }
 
   async function read(hold: (bytes: number) => void): Promise<Buffer> {
     if (posted !== undefined) return posted.message();
     const isAnnounced = Number(sent.header.get("content-length") ?? 0) > limit;
-    if (!isAnnounced && (await call.body.whole(HEAD_BYTES, hold)) === undefined) {
+    const isLong = limit > HEAD_BYTES + ENVELOPE_BYTES;
+    if (isLong && !isAnnounced && (await call.body.whole(HEAD_BYTES, hold)) === undefined) {
       const head = unwrapHead(call.body.received(), framing);
       if (head !== undefined) look(head);
     }
@@ -125,6 +134,7 @@ function admitted(
 
   async function admit(): Promise<Buffer> {
     const caller = await permitted();
+    requireKnownEncoding(framing);
     const needsPlace = permit !== undefined;
     if (needsPlace) call.enter(caller);
     const hold = (bytes: number) => {
@@ -136,9 +146,8 @@ function admitted(
     const message = unwrap(body, framing);
     if (message === undefined) return body;
     let { bytes } = message;
-    if (message.encoding !== undefined) {
-      hold(maxBytes);
-      bytes = await inflate(bytes, message.encoding, maxBytes, look);
+    if (message.isCompressed) {
+      bytes = await inflate(bytes, { maxBytes, hold, look });
     }
     refuse(inspectMessage(handler.method.input, framing.form, bytes, maxValues));
     return framing.isEnveloped ? wrap(bytes) : bytes;

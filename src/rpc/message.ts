@@ -2,14 +2,15 @@ import { base64Decode } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { UniversalServerRequest } from "@connectrpc/connect/protocol";
 import { invalid } from "../domain/errors.js";
-import { type Encoding, isEncoding } from "../front/inflate.js";
 import type { Form } from "../schema/inspect.js";
 
 /** What the body of a request of one message is: the message itself, or the message in an envelope of flags and length. */
 export interface Framing {
   readonly form: Form;
-  /** How the message is compressed, if it is. */
-  readonly encoding: Encoding | undefined;
+  /** How the message may be compressed, as its sender says. */
+  readonly encoding: string;
+  /** In which header an answer says what is accepted. */
+  readonly acceptHeader: string;
   readonly isEnveloped: boolean;
 }
 
@@ -23,20 +24,30 @@ export function framingOf(header: Headers): Framing {
   const contentType = header.get("content-type") ?? "";
   const isGrpc = contentType.startsWith("application/grpc");
   const isEnveloped = isGrpc || contentType.startsWith("application/connect+");
-  const encoding =
-    header.get(isGrpc ? "grpc-encoding" : `${isEnveloped ? "connect-" : ""}content-encoding`) ?? "";
+  const prefix = isGrpc ? "grpc-" : isEnveloped ? "connect-" : "";
   return {
     form: contentType.includes("json") ? "json" : "binary",
-    encoding: isEncoding(encoding) ? encoding : undefined,
+    encoding: header.get(isGrpc ? "grpc-encoding" : `${prefix}content-encoding`) ?? IDENTITY,
+    acceptHeader: `${prefix}accept-encoding`,
     isEnveloped,
   };
+}
+
+const IDENTITY = "identity";
+const GZIP = "gzip";
+
+/** @throws ConnectError for an encoding other than gzip. */
+export function requireKnownEncoding({ encoding, acceptHeader }: Framing): void {
+  if (encoding === IDENTITY || encoding === GZIP) return;
+  const message = `unknown compression "${encoding}": supported encodings are ${GZIP}`;
+  throw new ConnectError(message, Code.Unimplemented, { [acceptHeader]: GZIP });
 }
 
 /** One message as it was sent. */
 export interface Sent {
   readonly bytes: Buffer;
-  /** Undefined: not compressed. */
-  readonly encoding: Encoding | undefined;
+  /** By gzip. */
+  readonly isCompressed: boolean;
 }
 
 /**
@@ -44,7 +55,7 @@ export interface Sent {
  * @throws ConnectError for a second message.
  */
 export function unwrap(body: Buffer, { encoding, isEnveloped }: Framing): Sent | undefined {
-  if (!isEnveloped) return { bytes: body, encoding };
+  if (!isEnveloped) return { bytes: body, isCompressed: encoding === GZIP };
   if (body.length < ENVELOPE_BYTES) return undefined;
   const end = ENVELOPE_BYTES + body.readUInt32BE(1);
   if (body.length > end) {
@@ -54,13 +65,13 @@ export function unwrap(body: Buffer, { encoding, isEnveloped }: Framing): Sent |
     );
   }
   const isCompressed = ((body[0] ?? 0) & COMPRESSED) !== 0;
-  if (body.length < end || (isCompressed && encoding === undefined)) return undefined;
-  return { bytes: body.subarray(ENVELOPE_BYTES), encoding: isCompressed ? encoding : undefined };
+  if (body.length < end || (isCompressed && encoding !== GZIP)) return undefined;
+  return { bytes: body.subarray(ENVELOPE_BYTES), isCompressed };
 }
 
 /** The beginning of the message in the beginning of a body; undefined if it is compressed, which tells nothing. */
 export function unwrapHead(head: Buffer, { encoding, isEnveloped }: Framing): Buffer | undefined {
-  if (!isEnveloped) return encoding === undefined ? head : undefined;
+  if (!isEnveloped) return encoding === GZIP ? undefined : head;
   return ((head[0] ?? 0) & COMPRESSED) === 0 ? head.subarray(ENVELOPE_BYTES) : undefined;
 }
 
@@ -82,13 +93,10 @@ export interface Posted {
 export function asPost({ url, header: sent }: UniversalServerRequest): Posted | undefined {
   const query = new URL(url).searchParams;
   const form = query.get("encoding");
-  const compression = query.get("compression") ?? "identity";
-  if ((form !== "json" && form !== "proto") || !(compression === "identity" || isEncoding(compression))) {
-    return undefined;
-  }
+  if (form !== "json" && form !== "proto") return undefined;
   const header = new Headers(sent);
   header.set("content-type", `application/${form}`);
-  header.set("content-encoding", compression);
+  header.set("content-encoding", query.get("compression") || IDENTITY);
   const text = query.get("message") ?? "";
   return { header, message: () => (query.get("base64") === "1" ? decodeBase64(text) : Buffer.from(text)) };
 }

@@ -27,17 +27,16 @@ export interface Call {
 
 /** A call from the end of its headers to the end of its answer. */
 export interface OpenCall {
-  /**
-   * What to do with it: serve it; refuse it, because there is no room; or disconnect its client, because there is none
-   * and a flood of others is being refused already. Until it is over it may count as waiting, whatever was done.
-   */
-  readonly verdict: "serve" | "refuse" | "disconnect";
+  /** Whether there was room for it. Otherwise it has to be refused; until that is sent it counts as waiting. */
+  readonly isAdmitted: boolean;
   /** To be called when it is over. */
   readonly ended: () => void;
 }
 
 export interface Calls {
   begin(call: Call): OpenCall;
+  /** Whether so many are being refused that even refusals cost too much. */
+  isFlooded(): boolean;
   /** Ends the calls that are over time, and those that too many wait with. To be called regularly. */
   look(): void;
 }
@@ -55,7 +54,10 @@ interface Entry extends OpenCall {
   /** Since when its answer is due, and since when what was written of it is unread, as far as looks have noticed. */
   dueSinceMs: number | undefined;
   unreadSinceMs: number | undefined;
-  isCancelled: boolean;
+  /** How many looks in a row have found it waiting for its client. */
+  looksWaited: number;
+  /** When it was ended, though its end has not been sent yet. */
+  cancelledMs: number | undefined;
 }
 
 /**
@@ -65,12 +67,17 @@ interface Entry extends OpenCall {
 const CALLS_BETWEEN_LOOKS = 256;
 
 /**
- * So many may be refused between two looks, and so many on one connection beyond that: they are a flood then. It comes as
- * 100 streams on each connection in one turn of the event loop, and Node frees no refused stream before the next. Honest
- * clients, whose calls have come while the process could not read, are spread over more connections.
+ * So many refusals between two looks are a flood. It comes as 100 streams on each connection in one turn of the event
+ * loop, and Node frees no refused stream before the next.
  */
-const REFUSALS_BETWEEN_LOOKS = 1_000;
-const REFUSALS_ON_CONNECTION = 25;
+const REFUSALS_OF_A_FLOOD = 500;
+
+/**
+ * Clients that are only busy, or half a world away, read their answers sooner. In turns of the event loop as well: where
+ * one takes long, clients have had no time yet.
+ */
+const PATIENCE_MS = 250;
+const PATIENCE_LOOKS = 4;
 
 /**
  * How much of the room that is left one connection may fill, beyond its first calls: many connections of one flood so never
@@ -78,6 +85,9 @@ const REFUSALS_ON_CONNECTION = 25;
  */
 const SHARE_OF_ROOM = 1 / 2;
 const FIRST_CALLS = 2;
+
+/** For a reset to leave. */
+const RESET_TIMEOUT_MS = 1_000;
 
 /** For what a client that has ended its side still reads. What waits for a window will never be sent. */
 const LEFT_TIMEOUT_MS = 2_000;
@@ -96,8 +106,6 @@ export function createCalls({ limits, classes }: CallsOptions): Calls {
   let admitted = 0;
   let begunSinceLook = 0;
   let refusedSinceLook = 0;
-  /** How many of them on which connection. */
-  const refusedOn = new Map<object, number>();
   let willLook = false;
 
   async function lookSoon() {
@@ -112,24 +120,29 @@ export function createCalls({ limits, classes }: CallsOptions): Calls {
   function look() {
     begunSinceLook = 0;
     refusedSinceLook = 0;
-    refusedOn.clear();
     const nowMs = performance.now();
     let waitingBytes = 0;
     for (const entry of open) {
       const { call } = entry;
       if (call.isGone()) entry.ended();
-      // A reset is not sent, either, where the client reads nothing at all.
-      else if (entry.isCancelled) call.disconnect();
-      else if (isLate(entry, nowMs)) cancel(entry, "late");
+      else if (entry.cancelledMs !== undefined) {
+        // A reset is not sent, either, where the client reads nothing at all.
+        if (nowMs - entry.cancelledMs >= RESET_TIMEOUT_MS) call.disconnect();
+      } else if (isLate(entry, nowMs)) cancel(entry, "late", nowMs);
       else if (isWaiting(entry)) {
         waiting.add(entry);
+        entry.looksWaited += 1;
         waitingBytes += call.answer.writableLength;
-      } else waiting.delete(entry);
+      } else {
+        waiting.delete(entry);
+        entry.looksWaited = 0;
+      }
     }
     for (const entry of waiting) {
-      if (waiting.size <= limits.maxWaitingCalls && waitingBytes <= limits.maxWaitingBytes) break;
+      const areTooMany = waiting.size > limits.maxWaitingCalls && hasWaitedLong(entry, nowMs);
+      if (!areTooMany && waitingBytes <= limits.maxWaitingBytes) break;
       waitingBytes -= entry.call.answer.writableLength;
-      cancel(entry, "crowded");
+      cancel(entry, "crowded", nowMs);
     }
   }
 
@@ -145,8 +158,8 @@ export function createCalls({ limits, classes }: CallsOptions): Calls {
     return (isEndless ? unreadMs : nowMs - entry.dueSinceMs) >= limits.answerTimeoutMs;
   }
 
-  function cancel(entry: Entry, reason: "late" | "crowded") {
-    entry.isCancelled = true;
+  function cancel(entry: Entry, reason: "late" | "crowded", nowMs: number) {
+    entry.cancelledMs = nowMs;
     waiting.delete(entry);
     entry.call.cancel(reason);
   }
@@ -170,14 +183,6 @@ export function createCalls({ limits, classes }: CallsOptions): Calls {
     return onConnection < callClass.maxCallsPerConnection;
   }
 
-  function refuse({ connection }: Call): "refuse" | "disconnect" {
-    const onConnection = (refusedOn.get(connection) ?? 0) + 1;
-    refusedOn.set(connection, onConnection);
-    refusedSinceLook += 1;
-    const isFlood = refusedSinceLook > REFUSALS_BETWEEN_LOOKS && onConnection > REFUSALS_ON_CONNECTION;
-    return isFlood ? "disconnect" : "refuse";
-  }
-
   return {
     begin(call) {
       const callClass = classes.size > 0 ? classes.get(pathOf(call.url)) : undefined;
@@ -187,11 +192,12 @@ export function createCalls({ limits, classes }: CallsOptions): Calls {
       const entry: Entry = {
         call,
         isEndless: callClass?.isEndless ?? false,
-        verdict: isAdmitted ? "serve" : refuse(call),
+        isAdmitted,
         beganMs: performance.now(),
         dueSinceMs: undefined,
         unreadSinceMs: undefined,
-        isCancelled: false,
+        looksWaited: 0,
+        cancelledMs: undefined,
         ended() {
           if (!open.delete(entry)) return;
           waiting.delete(entry);
@@ -206,11 +212,14 @@ export function createCalls({ limits, classes }: CallsOptions): Calls {
       if (isAdmitted) {
         count(call.connection, 1);
         siblings?.add(entry);
+      } else {
+        refusedSinceLook += 1;
       }
       begunSinceLook += 1;
-      if (begunSinceLook >= CALLS_BETWEEN_LOOKS) void lookSoon();
+      if (begunSinceLook >= CALLS_BETWEEN_LOOKS || !isAdmitted) void lookSoon();
       return entry;
     },
+    isFlooded: () => refusedSinceLook > REFUSALS_OF_A_FLOOD,
     look,
   };
 }
@@ -220,6 +229,10 @@ const pathOf = (url: string): string => url.split("?", 1)[0] ?? "";
 /** For its client: to send the rest of the request, or to read the answer. */
 function isWaiting(entry: Entry): boolean {
   return entry.dueSinceMs === undefined || isUnread(entry);
+}
+
+function hasWaitedLong({ looksWaited, unreadSinceMs, beganMs }: Entry, nowMs: number): boolean {
+  return looksWaited >= PATIENCE_LOOKS && nowMs - (unreadSinceMs ?? beganMs) >= PATIENCE_MS;
 }
 
 function isUnread({ call: { answer } }: Entry): boolean {

@@ -59,9 +59,8 @@ export function createHttp1(options: ProtocolOptions): ProtocolServer {
     });
     response.once("close", call.ended);
     if (leaving) response.setHeader("Connection", "close");
-    if (call.verdict === "serve") handler(request, response);
-    else if (call.verdict === "refuse") refuse(request, response);
-    else socket.destroy();
+    if (call.isAdmitted) handler(request, response);
+    else refuse(request, response);
   });
   // Node's own answer resets the connection at once, and so may take the answer with it.
   server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => {

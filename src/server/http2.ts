@@ -13,6 +13,12 @@ import { destroyAfterLinger } from "./linger.js";
 import { receivedIsRead } from "./received.js";
 import { MAX_REFUSAL_BYTES, refusalOf } from "./refusals.js";
 
+const {
+  NGHTTP2_NO_ERROR: NO_ERROR,
+  NGHTTP2_CANCEL: CANCEL,
+  NGHTTP2_ENHANCE_YOUR_CALM: ENHANCE_YOUR_CALM,
+} = constants;
+
 export interface Http2Server extends ProtocolServer {
   /** Closes connections that are over time. To be called regularly. */
   look(): void;
@@ -30,6 +36,8 @@ interface Connection {
   usedMs: number;
   openStreams: number;
   hasSettings: boolean;
+  /** Whether it has ever taken a whole answer that was no refusal. */
+  hasRead: boolean;
   isLeaving: boolean;
   /** Whether the client has ended its side. */
   hasEnded: boolean;
@@ -109,11 +117,11 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
     const connection = stream.session && connections.get(stream.session);
     // A client that resets at once (CVE-2023-44487) must not make work.
     if (!connection || stream.closed) return;
-    const verdict = begin(connection, stream, request.url);
-    if (verdict === "disconnect") {
-      connection.session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
-    } else if (verdict === "refuse") {
-      refuse(connection.session, stream, request);
+    const { session } = connection;
+    if (!begin(connection, stream, request.url)) {
+      // Honest clients' calls may all have come while the process was busy, but not on connections that never got an answer.
+      if (calls.isFlooded() && !connection.hasRead) session.destroy(new Error("flood"), ENHANCE_YOUR_CALM);
+      else refuse(session, stream, request);
     } else if (headerListBytes(request.rawHeaders) > limits.maxHeaderBytes) {
       response.writeHead(431);
       response.end();
@@ -130,6 +138,7 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
       usedMs: nowMs,
       openStreams: 0,
       hasSettings: false,
+      hasRead: false,
       isLeaving: false,
       hasEnded: false,
       pingedMs: undefined,
@@ -148,13 +157,13 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
     });
   });
 
-  function begin(connection: Connection, stream: ServerHttp2Stream, url: string) {
+  function begin(connection: Connection, stream: ServerHttp2Stream, url: string): boolean {
     const { session } = connection;
     connection.openStreams += 1;
     // At the beginning of a call, when the client waits: Node's client fails calls that it has begun and not sent.
     if (leaving && !connection.isLeaving) {
       connection.isLeaving = true;
-      session.goaway(constants.NGHTTP2_NO_ERROR, LAST_STREAM_ID);
+      session.goaway(NO_ERROR, LAST_STREAM_ID);
     }
     const call = calls.begin({
       connection: session,
@@ -164,18 +173,18 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
       hasArrived: () => stream.state.remoteClose === 1,
       hasLeft: () => connection.hasEnded,
       isGone: () => stream.destroyed,
-      cancel: (reason) =>
-        stream.close(reason === "late" ? constants.NGHTTP2_CANCEL : constants.NGHTTP2_ENHANCE_YOUR_CALM),
+      cancel: (reason) => stream.close(reason === "late" ? CANCEL : ENHANCE_YOUR_CALM),
       disconnect: () => session.destroy(),
       ended() {
         connection.openStreams -= 1;
+        connection.hasRead ||= call.isAdmitted && stream.rstCode === NO_ERROR;
         connection.usedMs = performance.now();
         // Node reads nothing more after a GOAWAY without calls.
         if (connection.isLeaving && connection.openStreams === 0) session.close();
       },
     });
     stream.once("close", call.ended);
-    return call.verdict;
+    return call.isAdmitted;
   }
 
   /** The answer must not wait for a window, which its client need not ever open. */

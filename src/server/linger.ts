@@ -7,12 +7,15 @@ const lingerMs = 2_000;
  * Destroys the socket some time after its last byte was written. At once would reset the connection if the peer is
  * still sending, and a reset discards what the peer has not read yet; never would let it hold the connection open.
  */
-export function destroyAfterLinger(socket: Socket): void {
+export function destroyAfterLinger(socket: Socket, milliseconds = lingerMs): void {
   socket.once("finish", () => {
-    const timer = setTimeout(() => socket.destroy(), lingerMs);
+    const timer = setTimeout(() => socket.destroy(), milliseconds);
     socket.once("close", () => clearTimeout(timer));
   });
 }
+
+/** As long as Go's server does it for the same: what was sent and is not read takes memory meanwhile. */
+const SENDING_LINGER_MS = 500;
 
 /**
  * The same for a connection that Node's HTTP server ends after its answer, while its client is still sending what nobody
@@ -20,7 +23,7 @@ export function destroyAfterLinger(socket: Socket): void {
  */
 export function lingerAfterAnswer(socket: Socket): void {
   socket.destroySoon = () => {
-    destroyAfterLinger(socket);
+    destroyAfterLinger(socket, SENDING_LINGER_MS);
     socket.end();
     socket.pause();
   };

@@ -9,6 +9,7 @@ import {
 } from "@connectrpc/connect-node";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { TileTokenService } from "../../src/gen/proto/tilegate/v1/tile_token_service_pb.js";
+import type { HttpHandler } from "../../src/server/http-handler.js";
 import { connectRaw, connectRawHttp2, http2Request } from "./raw-client.js";
 import { createCertificate, createGate, datasetId, getPath, serve } from "./serve.js";
 
@@ -129,12 +130,23 @@ describe("more calls than there is room for", () => {
     ]);
   });
 
-  test("a client in a flood that is refused already is disconnected, which costs less than more refusals", async () => {
-    const { server } = await serve({ limits: { maxCalls: 0 } });
-    const raw = await connectRaw(server.port);
-    raw.socket.write(getRequest.repeat(1_100));
-    await raw.ended;
-    expect((await fetch(server.url)).status).toBe(503);
+  test("a flood on a connection that never got an answer ends it; other clients' calls are refused one by one", async () => {
+    const limits = { maxCalls: 1, maxConcurrentStreams: 1_000 };
+    const handler: HttpHandler = ({ url }, response) => {
+      if (url === "/") response.end();
+    };
+    const { server } = await serve({ limits, handler });
+    const ids = Array.from({ length: 900 }, (_, index) => 3 + 2 * index);
+    const flood = Buffer.concat(ids.map((id) => http2Request(id, "/waits")));
+    const client = await connectRawHttp2(server.port);
+    client.socket.write(http2Request(1, "/"));
+    await client.receivesFrame(({ streamId }) => streamId === 1);
+    client.socket.write(flood);
+    await client.receivesFrame(({ streamId }) => streamId === ids.at(-1));
+    const stranger = await connectRawHttp2(server.port);
+    stranger.socket.write(flood);
+    await stranger.ended;
+    expect(client.frames.some(({ type }) => type === GOAWAY)).toBe(false);
   });
 
   test("calls that were cut off behind another one on their connection (pipelining) leave their room", async () => {
