@@ -6,7 +6,7 @@ import type { ApiKeyChange } from "../domain/keys/settings.js";
 import { DEFAULT_PAGE_LIMIT, type ListRequest } from "../domain/page.js";
 import { ApiKeySchema } from "../gen/proto/tilegate/v1/api_key_pb.js";
 import { ListApiKeysRequestSchema } from "../gen/proto/tilegate/v1/api_key_service_pb.js";
-import { checked } from "../schema/validate.js";
+import { checked, listLimits } from "../schema/validate.js";
 import type { Route } from "./router.js";
 
 /** Only the types: the limits are the schema's, as for RPCs. A misspelt restriction must not pass unnoticed. */
@@ -21,6 +21,9 @@ const settings = z.strictObject({
   created: z.unknown().optional(),
   changed: z.unknown().optional(),
 });
+
+/** The only list: each bad item of a longer one would be described. */
+const { max: MAX_ORIGINS } = listLimits(ApiKeySchema.field.origins);
 
 /** MapTiler's API key routes: its paths, shapes and null semantics, so that its clients work unchanged. */
 export function createMapTilerRoutes(apiKeys: ApiKeys): Route[] {
@@ -44,6 +47,7 @@ export function createMapTilerRoutes(apiKeys: ApiKeys): Route[] {
       method: "POST",
       path: collection,
       permit: requireManager,
+      maxItems: MAX_ORIGINS,
       async handle({ caller, json }) {
         const settings = parseSettings((await json()) ?? {});
         return toJson(await apiKeys.create(await caller(), settings));
@@ -73,6 +77,7 @@ export function createMapTilerRoutes(apiKeys: ApiKeys): Route[] {
       method: "POST",
       path: /^\/v1\/api_keys\/(?<key_id>[^/]+)\/change_settings\/?$/,
       permit: requireManager,
+      maxItems: MAX_ORIGINS,
       async handle({ caller, json, params: { key_id = "" } }) {
         const change = parseSettings((await json()) ?? {});
         return toJson(await apiKeys.update(await caller(), key_id, change));

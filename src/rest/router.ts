@@ -31,6 +31,8 @@ export interface Route {
    * credentials are not looked at. @throws DomainError
    */
   permit?(caller: Caller): void;
+  /** Of any list in the body: with more it is not looked at. Absent: the route tells by itself. */
+  readonly maxItems?: number;
   /** Resolves to the body of a 200 answer. */
   handle(context: RestContext): Promise<unknown>;
 }
@@ -75,7 +77,7 @@ export function createRestHandler({ routes, log }: RestHandlerOptions): RestHand
       query: url.searchParams,
       params: decodeParams(route.path.exec(url.pathname)?.groups ?? {}),
       caller: call.caller,
-      json: () => readJson(call, (bytes) => call.hold(bytes, caller)),
+      json: () => readJson(call, route.maxItems, (bytes) => call.hold(bytes, caller)),
     });
   }
 
@@ -115,12 +117,16 @@ function decodeParams(groups: Record<string, string>): Record<string, string> {
   }
 }
 
-async function readJson({ request, body }: Call, hold: (bytes: number) => void): Promise<unknown> {
+async function readJson(
+  { request, body }: Call,
+  maxItems: number | undefined,
+  hold: (bytes: number) => void,
+): Promise<unknown> {
   const announced = Number(request.headers["content-length"] ?? 0);
   const bytes = announced > MAX_BODY_BYTES ? undefined : await body.whole(MAX_BODY_BYTES, hold);
   if (bytes === undefined) throw new HttpError(413, `The body is larger than ${MAX_BODY_BYTES} bytes`);
   if (bytes.length === 0) return undefined;
-  const problem = inspectJson(bytes, BODY_LIMITS);
+  const problem = inspectJson(bytes, maxItems === undefined ? BODY_LIMITS : { ...BODY_LIMITS, maxItems });
   if (problem?.kind === "depth") throw new HttpError(400, "The body is nested too deeply");
   if (problem !== undefined) throw describeJson(problem);
   const value = parseJson(bytes);
