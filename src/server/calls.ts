@@ -79,6 +79,9 @@ const REFUSALS_OF_A_FLOOD = 500;
 const PATIENCE_MS = 250;
 const PATIENCE_LOOKS = 4;
 
+/** With less room than this part there is no time for patience: others are being refused. */
+const KEPT_FREE = 1 / 10;
+
 /**
  * How much of the room that is left one connection may fill, beyond its first calls: many connections of one flood so never
  * take all of it, and who comes with a call or two finds a place.
@@ -138,8 +141,9 @@ export function createCalls({ limits, classes }: CallsOptions): Calls {
         entry.looksWaited = 0;
       }
     }
+    const patienceMs = admitted < limits.maxCalls * (1 - KEPT_FREE) ? PATIENCE_MS : 0;
     for (const entry of waiting) {
-      const areTooMany = waiting.size > limits.maxWaitingCalls && hasWaitedLong(entry, nowMs);
+      const areTooMany = waiting.size > limits.maxWaitingCalls && hasWaitedLong(entry, nowMs, patienceMs);
       if (!areTooMany && waitingBytes <= limits.maxWaitingBytes) break;
       waitingBytes -= entry.call.answer.writableLength;
       cancel(entry, "crowded", nowMs);
@@ -231,8 +235,9 @@ function isWaiting(entry: Entry): boolean {
   return entry.dueSinceMs === undefined || isUnread(entry);
 }
 
-function hasWaitedLong({ looksWaited, unreadSinceMs, beganMs }: Entry, nowMs: number): boolean {
-  return looksWaited >= PATIENCE_LOOKS && nowMs - (unreadSinceMs ?? beganMs) >= PATIENCE_MS;
+function hasWaitedLong(entry: Entry, nowMs: number, patienceMs: number): boolean {
+  const { looksWaited, unreadSinceMs, beganMs } = entry;
+  return looksWaited >= PATIENCE_LOOKS && nowMs - (unreadSinceMs ?? beganMs) >= patienceMs;
 }
 
 function isUnread({ call: { answer } }: Entry): boolean {
