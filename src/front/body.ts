@@ -30,8 +30,8 @@ export function isGone(request: HttpRequest): boolean {
   return request.destroyed && !request.complete;
 }
 
-/** So much of a body that nobody will read is taken in nevertheless: as much as Go's server does. */
-const MAX_DISCARDED_BYTES = 256 * 1024;
+/** So much of a body that nobody will read is taken in nevertheless. */
+const MAX_DISCARDED_BYTES = 64 * 1024;
 
 /**
  * Throws away what comes yet of the body of a request that is about to be answered: some clients read the answer only once they have
