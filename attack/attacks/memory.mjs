@@ -1,4 +1,5 @@
 // @ts-check
+import { constants } from "node:http2";
 import { setTimeout as delay } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import { openSession, openSocket } from "../client.mjs";
@@ -7,6 +8,7 @@ const MIB = 1024 * 1024;
 const UPSERT = "/tilegate.v1.DatasetService/BatchUpsertDatasets";
 const MAX_GROWTH_MB = 64;
 const STREAMS = 100;
+const REFUSED = 503;
 
 /** @type {import("../stage.mjs").Attack} */
 export const inflation = {
@@ -86,7 +88,9 @@ export const attackers = {
           stream.resume();
           stream.end(body);
           await new Promise((resolve) => stream.once("close", resolve));
-          statuses[status] = (statuses[status] ?? 0) + 1;
+          // What is above the streams of one connection HTTP/2 itself refuses, to be sent again.
+          const told = status === 0 && stream.rstCode === constants.NGHTTP2_REFUSED_STREAM ? REFUSED : status;
+          statuses[told] = (statuses[told] ?? 0) + 1;
         }),
       ),
     );
