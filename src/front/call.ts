@@ -61,6 +61,9 @@ export function createCalls({ callers, generation, places, bytes, clock }: Calls
   return (request, response, query) => {
     const credentials = readCredentials(request, query);
     let resolution: Resolution | undefined;
+    let knownCaller: Caller | undefined;
+    let knownAt: number | undefined;
+    let knownEra: number | undefined;
     let held = 0;
     let entered = false;
 
@@ -76,7 +79,15 @@ export function createCalls({ callers, generation, places, bytes, clock }: Calls
       request,
       response,
       body: createBody(request),
-      known: (now) => callers.peek(credentials, now),
+      known(now) {
+        // Before the body is read and after it, which is the same moment mostly.
+        if (knownAt !== now.getTime() || knownEra !== generation()) {
+          knownCaller = callers.peek(credentials, now);
+          knownAt = now.getTime();
+          knownEra = generation();
+        }
+        return knownCaller;
+      },
       caller() {
         const now = clock();
         const era = generation();

@@ -228,7 +228,10 @@ export function createCalls({ limits, classes }: CallsOptions): Calls {
   };
 }
 
-const pathOf = (url: string): string => url.split("?", 1)[0] ?? "";
+function pathOf(url: string): string {
+  const end = url.indexOf("?");
+  return end === -1 ? url : url.slice(0, end);
+}
 
 /** For its client: to send the rest of the request, or to read the answer. */
 function isWaiting(entry: Entry): boolean {
