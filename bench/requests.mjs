@@ -35,12 +35,13 @@ export const batchRequest = (protocol, ids, credential) =>
   );
 
 /**
- * A batch in JSON in more spellings than the service remembers answers: white space may follow.
+ * A batch in JSON in so many spellings that none comes twice within the second that answers are remembered: white space may
+ * follow.
  * @param {readonly string[]} ids @param {Headers} credential @returns {Request[]}
  */
 export const batchSpellings = (ids, credential) =>
-  Array.from({ length: 1_024 }, (_, index) => {
-    const spaces = index.toString(2).padStart(10, "0").replaceAll("0", " ").replaceAll("1", "\t");
+  Array.from({ length: 16_384 }, (_, index) => {
+    const spaces = index.toString(2).padStart(14, "0").replaceAll("0", " ").replaceAll("1", "\t");
     const body = JSON.stringify({ datasetIds: ids }) + spaces;
     return http1("POST", `${TOKENS}/BatchGetTileTokens`, body, {
       "connect-protocol-version": "1",

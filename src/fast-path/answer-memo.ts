@@ -33,6 +33,7 @@ export function createAnswerMemos({ generation }: Pick<SecondMemoOptions, "gener
     generation,
     maxEntries: MAX_ANSWERS,
     maxBytes: MAX_BYTES,
+    whenFull: "stop",
     sizeOf: (_key, known) =>
       known === undefined ? ONCE_BYTES : ENTRY_BYTES + known.question.length + known.answer.length,
   });
@@ -51,7 +52,8 @@ export function createAnswerMemos({ generation }: Pick<SecondMemoOptions, "gener
           remembered.set(key, undefined);
           return;
         }
-        // Copies, of their own memory: what is received is a part of a larger buffer, and small buffers share one.
+        // Copies, of their own memory: what is received is a part of a larger buffer, and small buffers share one. A text would
+        // be encoded again for each who asks.
         remembered.set(key, { route, question: new Uint8Array(question), answer: toOwnBuffer(answer) });
       },
     };

@@ -77,36 +77,52 @@ export function createFastPath(options: FastPathOptions): (call: Call) => void {
   }
 
   function serve(route: Route, call: Call): void {
-    const { request, response } = call;
-    const giveUp = () => plain(call);
-    const send = (body: Body) => {
-      log.debug({ [route.kind]: request.url?.slice(1), code: "ok", fast: true }, route.kind);
-      route.wire.send(response, headersOf(request), body);
-    };
-    // Nobody else would hear of it.
-    const fail = (err: unknown) => {
-      log.error({ err }, "unexpected error");
-      request.destroy();
-    };
-    /** The plain path tells why a caller is refused, and does not resolve the credentials again. */
-    function admit(done: (caller: Caller) => void): void {
-      const permitted = (caller: Caller) => (isPermitted(route, caller) ? done(caller) : giveUp());
-      const known = call.known(clock());
-      if (known !== undefined) permitted(known);
-      else call.caller().then(permitted, giveUp).catch(fail);
-    }
-    admit(() =>
+    admit(route, call, () =>
       call.body.read(MAX_BODY_BYTES, (body) => {
-        if (body === undefined) return giveUp();
+        if (body === undefined) plain(call);
         // Again: it may have taken its time.
-        admit((caller) => {
-          const found = answer(route, call, caller, body);
-          if (found === undefined) giveUp();
-          else if (found instanceof Promise) found.then(send, giveUp).catch(fail);
-          else send(found);
-        });
+        else admit(route, call, (caller) => reply(route, call, caller, body));
       }),
     );
+  }
+
+  /** The plain path tells why a caller is refused, and does not resolve the credentials again. */
+  function admit(route: Route, call: Call, done: (caller: Caller) => void): void {
+    const known = call.known(clock());
+    if (known === undefined) {
+      const admitted = (caller: Caller) => (isPermitted(route, caller) ? done(caller) : plain(call));
+      call
+        .caller()
+        .then(admitted, () => plain(call))
+        .catch((error) => fail(call, error));
+    } else if (isPermitted(route, known)) done(known);
+    else plain(call);
+  }
+
+  function reply(route: Route, call: Call, caller: Caller, body: Buffer): void {
+    const found = answer(route, call, caller, body);
+    if (found === undefined) plain(call);
+    else if (found instanceof Promise) {
+      found
+        .then(
+          (later) => send(route, call, later),
+          () => plain(call),
+        )
+        .catch((error) => fail(call, error));
+    } else send(route, call, found);
+  }
+
+  function send({ kind, wire }: Route, { request, response }: Call, body: Body): void {
+    // Even what is not logged would be made.
+    if (log.isLevelEnabled("debug"))
+      log.debug({ [kind]: request.url?.slice(1), code: "ok", fast: true }, kind);
+    wire.send(response, headersOf(request), body);
+  }
+
+  /** Nobody else would hear of it. */
+  function fail({ request }: Call, err: unknown): void {
+    log.error({ err }, "unexpected error");
+    request.destroy();
   }
 
   return (call) => {

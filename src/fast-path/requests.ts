@@ -1,14 +1,15 @@
-import { isUtf8 } from "node:buffer";
+import { isAscii } from "node:buffer";
 
 const COLON = 0x3a;
 
 /** The value of the only field of a message in JSON, by any of its names; undefined if that is not what it is. */
 export function fieldOfJson(message: Buffer, ...names: string[]): unknown {
-  // One member has one colon; a second one may be the same again, of which no program may read just either.
-  if (!isUtf8(message) || message.indexOf(COLON) !== message.lastIndexOf(COLON)) return undefined;
+  // Usual names and ids are ASCII. One member has one colon; a second one may be the same again, of which no program may read just
+  // either.
+  if (!isAscii(message) || message.indexOf(COLON) !== message.lastIndexOf(COLON)) return undefined;
   let parsed: unknown;
   try {
-    parsed = JSON.parse(message.toString());
+    parsed = JSON.parse(message.toString("latin1"));
   } catch {
     return undefined;
   }

@@ -53,13 +53,19 @@ export function discardBody(request: HttpRequest, response: HttpResponse): void 
   request.resume();
 }
 
-export function createBody(request: HttpRequest): Body {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  let isWhole = false;
-  let held = 0;
+export const createBody = (request: HttpRequest): Body => new RequestBody(request);
 
-  function received(): Buffer {
+/** A class, because each call makes one. */
+class RequestBody implements Body {
+  private readonly chunks: Buffer[] = [];
+  private size = 0;
+  private isWhole = false;
+  private held = 0;
+
+  constructor(private readonly request: HttpRequest) {}
+
+  received() {
+    const { chunks } = this;
     const [only] = chunks;
     if (chunks.length === 1 && only !== undefined) return only;
     const joined = Buffer.concat(chunks);
@@ -68,68 +74,71 @@ export function createBody(request: HttpRequest): Body {
     return joined;
   }
 
+  read(maxBytes: number, done: (whole: Buffer | undefined) => void) {
+    this.readAlong(maxBytes, done);
+  }
+
+  whole(maxBytes: number, hold: (bytes: number) => void) {
+    return new Promise<Buffer | undefined>((resolve, reject) => {
+      const { request } = this;
+      const gone = () => reject(new RequestGone("the request ended before its body"));
+      if (isGone(request)) return gone();
+      hold(this.size - this.held);
+      this.held = this.size;
+      request.once("close", gone);
+      const stop = this.readAlong(
+        maxBytes,
+        (whole) => {
+          request.off("close", gone);
+          resolve(whole);
+        },
+        (chunk) => {
+          try {
+            hold(chunk.length);
+            this.held += chunk.length;
+          } catch (error) {
+            stop();
+            request.off("close", gone);
+            reject(error);
+          }
+        },
+      );
+    });
+  }
+
   /** @param heard is called after each chunk. @returns What ends the reading before its time. */
-  function read(
+  private readAlong(
     maxBytes: number,
     done: (whole: Buffer | undefined) => void,
     heard?: (chunk: Buffer) => void,
   ): () => void {
-    function stop() {
+    const { request } = this;
+    const stop = () => {
       request.off("data", take);
       request.off("end", end);
-      if (!isWhole) request.pause();
-    }
-    function take(chunk: Buffer) {
-      chunks.push(chunk);
-      size += chunk.length;
-      if (size <= maxBytes) return heard?.(chunk);
+      if (!this.isWhole) request.pause();
+    };
+    const take = (chunk: Buffer) => {
+      this.chunks.push(chunk);
+      this.size += chunk.length;
+      if (this.size <= maxBytes) return heard?.(chunk);
       stop();
       done(undefined);
-    }
-    function end() {
+    };
+    const end = () => {
       if (isGone(request)) return;
-      isWhole = true;
+      this.isWhole = true;
       stop();
-      done(received());
-    }
-    if (size > maxBytes) done(undefined);
-    else if (isWhole) done(received());
+      done(this.received());
+    };
+    if (this.size > maxBytes) done(undefined);
+    else if (this.isWhole) done(this.received());
     else {
       request.on("data", take);
-      request.once("end", end);
+      request.on("end", end);
       // Once paused it would stay so.
       request.resume();
     }
     return stop;
   }
-
-  return {
-    read,
-    received,
-    whole: (maxBytes, hold) =>
-      new Promise((resolve, reject) => {
-        const gone = () => reject(new RequestGone("the request ended before its body"));
-        if (isGone(request)) return gone();
-        hold(size - held);
-        held = size;
-        request.once("close", gone);
-        const stop = read(
-          maxBytes,
-          (whole) => {
-            request.off("close", gone);
-            resolve(whole);
-          },
-          (chunk) => {
-            try {
-              hold(chunk.length);
-              held += chunk.length;
-            } catch (error) {
-              stop();
-              request.off("close", gone);
-              reject(error);
-            }
-          },
-        );
-      }),
-  };
 }

@@ -1,5 +1,6 @@
 import type { Clock } from "../domain/clock.js";
 import { overloaded } from "../domain/errors.js";
+import type { Credentials } from "../domain/identity/authenticator.js";
 import type { Caller } from "../domain/identity/principal.js";
 import type { HttpRequest, HttpResponse } from "../server/http-handler.js";
 import { type Body, createBody, isGone } from "./body.js";
@@ -57,62 +58,76 @@ const RESOLVED_MS = 1_000;
 /** @param query Where its `key` is a credential. */
 export type BeginCall = (request: HttpRequest, response: HttpResponse, query?: URLSearchParams) => Call;
 
-export function createCalls({ callers, generation, places, bytes, clock }: CallsOptions): BeginCall {
-  return (request, response, query) => {
-    const credentials = readCredentials(request, query);
-    let resolution: Resolution | undefined;
-    let knownCaller: Caller | undefined;
-    let knownAt: number | undefined;
-    let knownEra: number | undefined;
-    let held = 0;
-    let entered = false;
+export function createCalls(options: CallsOptions): BeginCall {
+  return (request, response, query) =>
+    new HttpCall(options, request, response, readCredentials(request, query));
+}
 
-    function release(): void {
-      places.give(1);
-      bytes.give(held);
-      held = 0;
+/** A class, because each call makes one: methods that are shared cost nothing. */
+class HttpCall implements Call {
+  readonly body: Body;
+  private resolution: Resolution | undefined;
+  private knownCaller: Caller | undefined;
+  private knownAt: Date | undefined;
+  private knownEra = 0;
+  private held = 0;
+  private hasEntered = false;
+
+  constructor(
+    private readonly options: CallsOptions,
+    readonly request: HttpRequest,
+    readonly response: HttpResponse,
+    private readonly credentials: Credentials,
+  ) {
+    this.body = createBody(request);
+  }
+
+  known(now: Date) {
+    const era = this.options.generation();
+    // Before the body is read and after it, which is the same moment mostly.
+    if (this.knownAt?.getTime() !== now.getTime() || this.knownEra !== era) {
+      this.knownCaller = this.options.callers.peek(this.credentials, now);
+      this.knownAt = now;
+      this.knownEra = era;
     }
+    return this.knownCaller;
+  }
 
-    const isOver = () => response.destroyed || isGone(request);
+  caller() {
+    const { callers, generation, clock } = this.options;
+    const now = clock();
+    const era = generation();
+    if (this.resolution?.era !== era || now.getTime() - this.resolution.at >= RESOLVED_MS) {
+      const known = callers.peek(this.credentials, now);
+      const caller = known === undefined ? callers.resolve(this.credentials) : Promise.resolve(known);
+      this.resolution = { caller, era, at: now.getTime() };
+    }
+    return this.resolution.caller;
+  }
 
-    const call: Call = {
-      request,
-      response,
-      body: createBody(request),
-      known(now) {
-        // Before the body is read and after it, which is the same moment mostly.
-        if (knownAt !== now.getTime() || knownEra !== generation()) {
-          knownCaller = callers.peek(credentials, now);
-          knownAt = now.getTime();
-          knownEra = generation();
-        }
-        return knownCaller;
-      },
-      caller() {
-        const now = clock();
-        const era = generation();
-        if (resolution?.era !== era || now.getTime() - resolution.at >= RESOLVED_MS) {
-          const known = callers.peek(credentials, now);
-          const caller = known === undefined ? callers.resolve(credentials) : Promise.resolve(known);
-          resolution = { caller, era, at: now.getTime() };
-        }
-        return resolution.caller;
-      },
-      enter(caller) {
-        if (entered) return;
-        if (!places.take(1, caller.length === 0)) throw overloaded();
-        entered = true;
-        // It may be over already: its client went away while its credential was looked up.
-        if (isOver()) release();
-        else response.once("close", release);
-      },
-      hold(size, caller) {
-        call.enter(caller);
-        if (isOver()) return;
-        if (!bytes.take(size, caller.length === 0)) throw overloaded();
-        held += size;
-      },
-    };
-    return call;
-  };
+  enter(caller: Caller) {
+    if (this.hasEntered) return;
+    if (!this.options.places.take(1, caller.length === 0)) throw overloaded();
+    this.hasEntered = true;
+    // It may be over already: its client went away while its credential was looked up.
+    if (this.isOver()) this.release();
+    else this.response.once("close", () => this.release());
+  }
+
+  hold(size: number, caller: Caller) {
+    this.enter(caller);
+    if (this.isOver()) return;
+    if (!this.options.bytes.take(size, caller.length === 0)) throw overloaded();
+    this.held += size;
+  }
+
+  private isOver(): boolean {
+    return this.response.destroyed || isGone(this.request);
+  }
+
+  private release() {
+    this.options.places.give(1);
+    this.options.bytes.give(this.held);
+    this.held = 0;
+  }
 }

@@ -1,14 +1,6 @@
 import type { Credentials } from "../domain/identity/authenticator.js";
 import type { HttpRequest } from "../server/http-handler.js";
 
-/** The headers that decide who calls, and from where, as RFC 9110 has them: their names in any letter case. */
-const READ = ["authorization", "x-api-key", "origin", "referer", "user-agent"] as const;
-
-type Name = (typeof READ)[number];
-
-/** By their lengths, which all differ: most of a request's headers are told apart by that alone. */
-const BY_LENGTH = new Map<number, Name>(READ.map((name) => [name.length, name]));
-
 /** No header can have it, so that no two values together look like one. */
 const BETWEEN = "\0";
 
@@ -22,41 +14,51 @@ const UNTOLD = "null";
  *
  * @param query Where its `key` counts like an `X-Api-Key`.
  */
-export function readCredentials(request: HttpRequest, query?: URLSearchParams): Credentials {
-  const found: Partial<Record<Name, string>> = {};
-  let repeated: Set<Name> | undefined;
-  const { rawHeaders } = request;
+export function readCredentials({ rawHeaders }: HttpRequest, query?: URLSearchParams): Credentials {
+  let authorization: string | undefined;
+  let apiKey: string | undefined;
+  let origin: string | undefined;
+  let referer: string | undefined;
+  let userAgent: string | undefined;
   for (let index = 0; index < rawHeaders.length; index += 2) {
-    const given = rawHeaders[index] ?? "";
-    const name = BY_LENGTH.get(given.length);
-    if (name === undefined || (given !== name && given.toLowerCase() !== name)) continue;
+    const name = rawHeaders[index] ?? "";
     const value = rawHeaders[index + 1] ?? "";
-    const before = found[name];
-    if (before === undefined) {
-      found[name] = value;
-    } else {
-      found[name] = before + BETWEEN + value;
-      repeated ??= new Set();
-      repeated.add(name);
+    // Their lengths all differ, and tell most other headers apart already.
+    switch (name.length) {
+      case 13:
+        if (isNamed(name, "authorization")) authorization = joined(authorization, value);
+        break;
+      case 9:
+        if (isNamed(name, "x-api-key")) apiKey = joined(apiKey, value);
+        break;
+      case 6:
+        if (isNamed(name, "origin")) origin = origin === undefined ? value : UNTOLD;
+        break;
+      case 7:
+        if (isNamed(name, "referer")) referer = referer === undefined ? value : UNTOLD;
+        break;
+      case 10:
+        if (isNamed(name, "user-agent")) userAgent = joined(userAgent, value);
+        break;
     }
   }
   // The same key in the header and the URL is one key.
-  const apiKeys = new Set([found["x-api-key"] ?? [], query?.getAll("key") ?? []].flat());
-  return {
-    authorization: found.authorization,
-    apiKey: apiKeys.size === 0 ? undefined : [...apiKeys].join(BETWEEN),
-    source: {
-      origin: repeated?.has("origin") ? UNTOLD : found.origin,
-      referer: repeated?.has("referer") ? UNTOLD : found.referer,
-      userAgent: found["user-agent"],
-    },
-  };
+  for (const key of query?.getAll("key") ?? []) if (key !== apiKey) apiKey = joined(apiKey, key);
+  return { authorization, apiKey, source: { origin, referer, userAgent } };
 }
+
+/** In any letter case, as RFC 9110 has it. */
+const isNamed = (given: string, name: string): boolean => given === name || given.toLowerCase() === name;
+
+const joined = (before: string | undefined, value: string): string =>
+  before === undefined ? value : before + BETWEEN + value;
 
 /** Whether they are nobody's: no credential was sent. */
 export const isAnonymous = ({ authorization, apiKey }: Credentials): boolean =>
   authorization === undefined && apiKey === undefined;
 
-/** The same text for the same credentials only: an absent header is no text, not even an empty one. */
+/** The same text for the same credentials only: each is told with its length, and an absent one is no text, not even an empty one. */
 export const keyOf = ({ authorization, apiKey, source }: Credentials): string =>
-  JSON.stringify([authorization, apiKey, source.origin, source.referer, source.userAgent]);
+  part(authorization) + part(apiKey) + part(source.origin) + part(source.referer) + part(source.userAgent);
+
+const part = (text: string | undefined): string => (text === undefined ? "-" : `${text.length}:${text}`);

@@ -3,12 +3,16 @@ import { unixSeconds } from "../domain/clock.js";
 export interface SecondMemoOptions<Key = never, Value = never> {
   /** Grows with every change of a dataset, key, token or account that this process hears of. */
   readonly generation: () => number;
-  /** With more, it begins anew: nothing depends on being remembered. */
   readonly maxEntries: number;
   /** The same in bytes, as `sizeOf` counts them. Absent: entries are small, whoever sends them. */
   readonly maxBytes?: number;
   /** Of an entry and of whatever nothing else may hold. A key that is set twice counts twice. */
   readonly sizeOf?: (key: Key, value: Value) => number;
+  /**
+   * Nothing depends on being remembered. Default: to begin anew, as callers come and go. To stop until the next second is better
+   * for what is dear to remember: whoever asks for more in turn than there is room for would find none of it.
+   */
+  readonly whenFull?: "begin_anew" | "stop";
 }
 
 export interface SecondMemo<Key, Value> {
@@ -23,21 +27,23 @@ export function createSecondMemo<Key, Value>(
   options: SecondMemoOptions<Key, Value>,
 ): (now: Date) => SecondMemo<Key, Value> {
   const { generation, maxEntries, maxBytes = Number.POSITIVE_INFINITY, sizeOf = () => 0 } = options;
+  const stopsWhenFull = options.whenFull === "stop";
   const remembered = new Map<Key, Value>();
   let second = 0;
   let era = 0;
   let bytes = 0;
+  const isFull = () => remembered.size >= maxEntries || bytes > maxBytes;
   const memo: SecondMemo<Key, Value> = {
     get: (key) => remembered.get(key),
     has: (key) => remembered.has(key),
     set(key, value) {
+      if (stopsWhenFull && isFull()) return;
       bytes += sizeOf(key, value);
       if (bytes <= maxBytes) remembered.set(key, value);
     },
   };
   return (now) => {
-    const isFull = remembered.size >= maxEntries || bytes > maxBytes;
-    if (isFull || unixSeconds(now) !== second || generation() !== era) {
+    if ((!stopsWhenFull && isFull()) || unixSeconds(now) !== second || generation() !== era) {
       remembered.clear();
       bytes = 0;
       second = unixSeconds(now);

@@ -76,7 +76,7 @@ export function createRestHandler({ routes, log }: RestHandlerOptions): RestHand
       request,
       query: url.searchParams,
       params: decodeParams(route.path.exec(url.pathname)?.groups ?? {}),
-      caller: call.caller,
+      caller: () => call.caller(),
       json: () => readJson(call, route.maxItems, (bytes) => call.hold(bytes, caller)),
     });
   }

@@ -15,9 +15,10 @@ export function setHeaders(response: HttpResponse, headers: HeaderList): void {
   }
 }
 
-export function writeHead(response: HttpResponse, status: number, headers: HeaderList): void {
+/** @param headers The response's from now on. */
+export function writeHead(response: HttpResponse, status: number, headers: string[]): void {
   if (response instanceof ServerResponse) {
-    response.writeHead(status, [...headers]);
+    response.writeHead(status, headers);
   } else {
     setHeaders(response, headers);
     response.writeHead(status);

@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import type { Calls } from "./calls.js";
+import { type Connection, Exchange, type Exchanges } from "./exchanges.js";
 import type { HttpHandler } from "./http-handler.js";
 import type { ServerLimits } from "./limits.js";
 import { destroyAfterLinger } from "./linger.js";
@@ -22,15 +22,18 @@ export interface ProtocolServer {
 
 export interface ProtocolOptions {
   readonly limits: ServerLimits;
-  readonly calls: Calls;
+  readonly exchanges: Exchanges;
   readonly handler: HttpHandler;
 }
 
 /** HTTP/1.1. What the parser refuses is answered 400, 408, 413 or 431 without a body, and the connection closed. */
 export function createHttp1(options: ProtocolOptions): ProtocolServer {
-  const { limits, calls, handler } = options;
-  const responses = new Set<ServerResponse>();
+  const { limits, exchanges, handler } = options;
+  const connections = new WeakMap<Socket, Connection>();
   let leaving = false;
+
+  const answersUnderWay = (): ServerResponse[] =>
+    [...exchanges.open].flatMap((exchange) => (exchange instanceof Http1Exchange ? exchange.answer : []));
 
   const server = createServer({
     maxHeaderSize: limits.maxHeaderBytes,
@@ -41,31 +44,19 @@ export function createHttp1(options: ProtocolOptions): ProtocolServer {
   });
   server.on("request", (request, response) => {
     const { socket } = request;
-    responses.add(response);
-    const call = calls.begin({
-      connection: socket,
-      url: request.url ?? "",
-      // The parser answers 408.
-      requestTimeoutMs: Number.POSITIVE_INFINITY,
-      answer: response,
-      hasArrived: () => request.complete,
-      // Node ends these connections itself.
-      hasLeft: () => false,
-      // Node 20 and 22 don't close the answers that wait behind another when the connection closes.
-      isGone: () => socket.destroyed,
-      cancel: () => socket.destroy(),
-      disconnect: () => socket.destroy(),
-      ended: () => responses.delete(response),
-    });
-    response.once("close", call.ended);
+    const connection = connections.get(socket) ?? { admitted: 0 };
+    connections.set(socket, connection);
+    const exchange = new Http1Exchange(connection, request, response);
+    const isAdmitted = exchanges.begin(exchange);
+    response.on("close", () => exchanges.end(exchange));
     if (leaving) response.setHeader("Connection", "close");
-    if (call.isAdmitted) handler(request, response);
+    if (isAdmitted) handler(request, response);
     else refuse(request, response);
   });
   // Node's own answer resets the connection at once, and so may take the answer with it.
   server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => {
     if (!socket.writable) return;
-    const hasBegun = [...responses].some((response) => response.socket === socket && response.headersSent);
+    const hasBegun = answersUnderWay().some((answer) => answer.socket === socket && answer.headersSent);
     if (hasBegun) {
       socket.destroy();
     } else {
@@ -83,22 +74,60 @@ export function createHttp1(options: ProtocolOptions): ProtocolServer {
     },
     leave() {
       leaving = true;
-      for (const response of responses) {
-        if (!response.headersSent) response.setHeader("Connection", "close");
+      for (const answer of answersUnderWay()) {
+        if (!answer.headersSent) answer.setHeader("Connection", "close");
       }
     },
     async drain() {
       leaving = true;
-      for (const response of responses) {
-        const { socket } = response;
-        if (response.headersSent) response.once("finish", () => socket?.destroySoon());
-        else response.setHeader("Connection", "close");
+      for (const answer of answersUnderWay()) {
+        const { socket } = answer;
+        if (answer.headersSent) answer.once("finish", () => socket?.destroySoon());
+        else answer.setHeader("Connection", "close");
       }
       await receivedIsRead();
       // Closes idle connections. It ends the timeouts as well, but draining has its own.
       server.close();
     },
   };
+}
+
+class Http1Exchange extends Exchange {
+  readonly #request: IncomingMessage;
+
+  constructor(
+    connection: Connection,
+    request: IncomingMessage,
+    readonly answer: ServerResponse,
+  ) {
+    // For a late request, the parser answers 408.
+    super(connection, request.url ?? "", Number.POSITIVE_INFINITY);
+    this.#request = request;
+  }
+
+  hasArrived() {
+    return this.#request.complete;
+  }
+
+  /** Node ends these connections itself. */
+  hasLeft() {
+    return false;
+  }
+
+  /** Node 20 and 22 don't close the answers that wait behind another when the connection closes. */
+  isGone() {
+    return this.#request.socket.destroyed;
+  }
+
+  cancel() {
+    this.disconnect();
+  }
+
+  disconnect() {
+    this.#request.socket.destroy();
+  }
+
+  ended() {}
 }
 
 /** A body that nobody will read is not taken in: the connection ends with the answer. */

@@ -8,6 +8,7 @@ import {
   type ServerHttp2Stream,
   type ServerOptions,
 } from "node:http2";
+import { Exchange, type Connection as ExchangesConnection } from "./exchanges.js";
 import type { ProtocolOptions, ProtocolServer } from "./http1.js";
 import { destroyAfterLinger } from "./linger.js";
 import { receivedIsRead } from "./received.js";
@@ -29,7 +30,7 @@ export interface Http2Server extends ProtocolServer {
   abort(): void;
 }
 
-interface Connection {
+interface Connection extends ExchangesConnection {
   readonly session: ServerHttp2Session;
   readonly beganMs: number;
   /** The end of its last call. */
@@ -50,7 +51,7 @@ interface Connection {
 /** A frame's head and the eight bytes that a ping carries (RFC 9113, 4.1 and 6.7). */
 const PING_BYTES = 9 + 8;
 
-type Exchange = readonly [Http2ServerRequest, Http2ServerResponse];
+type Arrived = readonly [Http2ServerRequest, Http2ServerResponse];
 
 /** A quarter of the calls that may be open, and about 15 ms of work where caches answer. */
 const ANSWERS_A_TURN = 256;
@@ -80,10 +81,10 @@ const lenientFields: ServerOptions & { strictFieldWhitespaceValidation: boolean 
  * burst, then 33 a second; 1,000 unanswered pings), and memory per connection by Node (10 MB).
  */
 export function createHttp2(options: ProtocolOptions): Http2Server {
-  const { limits, calls, handler } = options;
+  const { limits, exchanges, handler } = options;
   const connections = new Map<Http2Session, Connection>();
   /** What waits for its turn, the oldest first. */
-  const arrived: Exchange[] = [];
+  const arrived: Arrived[] = [];
   let leaving = false;
 
   const server = createServer(
@@ -108,11 +109,11 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
 
   /** Not all in one turn: answers leave between turns, and count as open calls until then. */
   function answerArrived() {
-    for (const exchange of arrived.splice(0, ANSWERS_A_TURN)) answer(exchange);
+    for (const one of arrived.splice(0, ANSWERS_A_TURN)) answer(one);
     if (arrived.length > 0) setImmediate(answerArrived);
   }
 
-  function answer([request, response]: Exchange) {
+  function answer([request, response]: Arrived) {
     const { stream } = response;
     const connection = stream.session && connections.get(stream.session);
     // A client that resets at once (CVE-2023-44487) must not make work.
@@ -120,7 +121,8 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
     const { session } = connection;
     if (!begin(connection, stream, request.url)) {
       // Honest clients' calls may all have come while the process was busy, but not on connections that never got an answer.
-      if (calls.isFlooded() && !connection.hasRead) session.destroy(new Error("flood"), ENHANCE_YOUR_CALM);
+      if (exchanges.isFlooded() && !connection.hasRead)
+        session.destroy(new Error("flood"), ENHANCE_YOUR_CALM);
       else refuse(session, stream, request);
     } else if (headerListBytes(request.rawHeaders) > limits.maxHeaderBytes) {
       response.writeHead(431);
@@ -134,6 +136,7 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
     const nowMs = performance.now();
     const connection: Connection = {
       session,
+      admitted: 0,
       beganMs: nowMs,
       usedMs: nowMs,
       openStreams: 0,
@@ -165,26 +168,9 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
       connection.isLeaving = true;
       session.goaway(NO_ERROR, LAST_STREAM_ID);
     }
-    const call = calls.begin({
-      connection: session,
-      url,
-      requestTimeoutMs: limits.requestTimeoutMs,
-      answer: stream,
-      hasArrived: () => stream.state.remoteClose === 1,
-      hasLeft: () => connection.hasEnded,
-      isGone: () => stream.destroyed,
-      cancel: (reason) => stream.close(reason === "late" ? CANCEL : ENHANCE_YOUR_CALM),
-      disconnect: () => session.destroy(),
-      ended() {
-        connection.openStreams -= 1;
-        connection.hasRead ||= call.isAdmitted && stream.rstCode === NO_ERROR;
-        connection.usedMs = performance.now();
-        // Node reads nothing more after a GOAWAY without calls.
-        if (connection.isLeaving && connection.openStreams === 0) session.close();
-      },
-    });
-    stream.once("close", call.ended);
-    return call.isAdmitted;
+    const exchange = new Http2Exchange(connection, stream, url, limits.requestTimeoutMs);
+    stream.on("close", () => exchanges.end(exchange));
+    return exchanges.begin(exchange);
   }
 
   /** The answer must not wait for a window, which its client need not ever open. */
@@ -254,6 +240,46 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
       for (const session of connections.keys()) session.destroy();
     },
   };
+}
+
+class Http2Exchange extends Exchange {
+  constructor(
+    override readonly connection: Connection,
+    readonly answer: ServerHttp2Stream,
+    url: string,
+    requestTimeoutMs: number,
+  ) {
+    super(connection, url, requestTimeoutMs);
+  }
+
+  hasArrived() {
+    return this.answer.state.remoteClose === 1;
+  }
+
+  hasLeft() {
+    return this.connection.hasEnded;
+  }
+
+  isGone() {
+    return this.answer.destroyed;
+  }
+
+  cancel(reason: "late" | "crowded") {
+    this.answer.close(reason === "late" ? CANCEL : ENHANCE_YOUR_CALM);
+  }
+
+  disconnect() {
+    this.connection.session.destroy();
+  }
+
+  ended() {
+    const { connection, answer, isAdmitted } = this;
+    connection.openStreams -= 1;
+    connection.hasRead ||= isAdmitted && answer.rstCode === NO_ERROR;
+    connection.usedMs = performance.now();
+    // Node reads nothing more after a GOAWAY without calls.
+    if (connection.isLeaving && connection.openStreams === 0) connection.session.close();
+  }
 }
 
 /**

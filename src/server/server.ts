@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer as createTcpServer, isIPv6, type Socket } from "node:net";
 import { createServer as createTlsServer, TLSSocket } from "node:tls";
-import { createCalls } from "./calls.js";
+import { createExchanges } from "./exchanges.js";
 import { awaitFirstBytes } from "./first-bytes.js";
 import { type HttpHandler, hasUsableAuthority } from "./http-handler.js";
 import { createHttp1 } from "./http1.js";
@@ -59,9 +59,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { onError = (error) => process.emitWarning(String(error)) } = options;
   const limits = { ...defaultLimits, ...options.limits };
   const handler = refuseThrown(options.handler, onError);
-  const calls = createCalls({ limits, classes });
-  const http1 = createHttp1({ limits, calls, handler });
-  const http2 = createHttp2({ limits, calls, handler });
+  const exchanges = createExchanges({ limits, classes });
+  const http1 = createHttp1({ limits, exchanges, handler });
+  const http2 = createHttp2({ limits, exchanges, handler });
 
   const sockets = new Set<Socket>();
   /** Connections that have not begun a request. */
@@ -144,7 +144,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     async () => {
       // After a while in which nothing could be read, clients must not be blamed for what they have sent meanwhile.
       await receivedIsRead();
-      calls.look();
+      exchanges.look();
       http2.look();
     },
     Math.min(1_000, headersTimeoutMs, requestTimeoutMs, answerTimeoutMs, idleTimeoutMs),

@@ -11,7 +11,7 @@ async function start(origins: CorsOptions["origins"]) {
   const cors = createCors({ origins, common: [] });
   const { server } = await serve({
     handler(request, response) {
-      writeHead(response, cors.isPreflight(request) ? 204 : 200, cors.headersOf(request));
+      writeHead(response, cors.isPreflight(request) ? 204 : 200, [...cors.headersOf(request)]);
       response.end();
     },
   });
