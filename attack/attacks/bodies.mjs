@@ -54,6 +54,8 @@ export const bodies = {
   },
 };
 
+const CALLS_ON_SESSION = 50;
+
 const AT_ONCE = 100;
 const VOLLEYS = 3;
 const MAX_HONEST_P99_MS = 100;
@@ -100,16 +102,21 @@ export const attackers = {
     /** @type {string[]} */
     const granted = [];
     const end = performance.now() + giveUpAfterMs;
+    let onSession = 0;
     let isComplete = true;
     const callers = { "a stranger": {}, "a service token": { authorization: `Bearer ${serviceToken}` } };
     for await (const request of abusiveRequests(which)) {
       for (const [caller, credential] of Object.entries(callers)) {
         const asked = { ...request, agent, headers: { ...request.headers, ...credential } };
         const answer = await (request.protocol === "grpc" ? callGrpc(session, asked) : call(address, asked));
-        // What was not answered may still be on its way there.
-        if (request.protocol === "grpc" && answer.failure !== undefined) {
+        // What was not answered may still be on its way there, and what was not sent is kept here.
+        if (
+          request.protocol === "grpc" &&
+          (answer.failure !== undefined || ++onSession === CALLS_ON_SESSION)
+        ) {
           session.destroy();
           session = openSession(address);
+          onSession = 0;
         }
         const name = `${request.name}, by ${caller}`;
         if (isGranted(answer)) granted.push(`${answer.failure ?? answer.status}: ${name}`);

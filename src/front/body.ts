@@ -40,10 +40,13 @@ const MAX_DISCARDED_BYTES = 64 * 1024;
  */
 export function discardBody(request: HttpRequest, response: HttpResponse): void {
   if ("stream" in request) {
+    const { stream } = request;
     let discarded = 0;
     request.on("data", (chunk: Buffer) => {
       discarded += chunk.length;
-      if (discarded > MAX_DISCARDED_BYTES) request.stream.close(constants.NGHTTP2_NO_ERROR);
+      // Not before the answer is sent whole: a reset overtakes what isn't, trailers too.
+      const isAnswered = discarded > MAX_DISCARDED_BYTES && stream.state.localClose === 1;
+      if (isAnswered) stream.close(constants.NGHTTP2_NO_ERROR);
     });
   } else if (!request.complete && Number(request.headers["content-length"] ?? 0) > MAX_DISCARDED_BYTES) {
     response.setHeader("connection", "close");

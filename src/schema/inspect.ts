@@ -29,7 +29,8 @@ const MAX_BLANKS = 16_384;
  * answer then.
  *
  * @param maxValues Fields and items of all kinds together.
- * @returns What is wrong; undefined also for what is malformed, which its decoder tells better.
+ * @returns What is wrong; undefined also for what ends too early, which the beginning of a message does, and for malformed JSON,
+ * which its decoder tells better.
  */
 export function countItems(
   schema: DescMessage,
@@ -191,6 +192,8 @@ function inspectBinary(
       const [number, wireType] = reader.tag();
       const field = desc.fields.find((candidate) => candidate.number === number);
       const isList = field?.fieldKind === "list";
+      if (wireType === WireType.StartGroup)
+        return invalid("body", "has a group, and no message here has any");
       const length = wireType === WireType.LengthDelimited ? reader.uint32() : undefined;
       const isPacked =
         isList && length !== undefined && field.listKind !== "message" && isNumber(field.scalar);
@@ -235,7 +238,7 @@ function inspectBinary(
 
   try {
     return inspect(schema, message.length);
-  } catch {
-    return undefined;
+  } catch (error) {
+    return error instanceof RangeError ? undefined : invalid("body", "is malformed");
   }
 }

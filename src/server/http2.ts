@@ -95,8 +95,6 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
         maxHeaderListSize: limits.maxHeaderBytes,
         enablePush: false,
       },
-      // Node's default of 1,000 is generous: a correct client sends none.
-      maxSessionInvalidFrames: 100,
     },
     (request, response) => {
       // Node tells of a request before it has read what follows; by the next turn, what came with it has been read.

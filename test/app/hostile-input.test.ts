@@ -185,27 +185,29 @@ describe("a hostile JSON body", () => {
 });
 
 describe("a hostile binary message", () => {
-  const messages: [string, Uint8Array<ArrayBuffer>][] = [
-    ["garbage", bytes(0xff, 0xff, 0xff, 0x80)],
-    ["truncated", bytes(0x0a, 36, 0x32)],
-    ["invalid UTF-8", bytes(0x0a, 2, 0xff, 0xfe)],
-    ["nested groups", new Uint8Array(60_000).fill(0x1b, 0, 30_000).fill(0x1c, 30_000)],
+  const messages: [string, Uint8Array<ArrayBuffer>, grpcCode: Code][] = [
+    ["garbage", bytes(0xff, 0xff, 0xff, 0x80), Code.Internal],
+    ["truncated", bytes(0x0a, 36, 0x32), Code.Internal],
+    ["invalid UTF-8", bytes(0x0a, 2, 0xff, 0xfe), Code.Internal],
+    ["a wire type that there isn't", bytes(0x0f), Code.InvalidArgument],
+    ["a group", bytes(0x1b, 0x08, 0, 0x1c), Code.InvalidArgument],
+    ["nested groups", new Uint8Array(60_000).fill(0x1b, 0, 30_000).fill(0x1c, 30_000), Code.InvalidArgument],
   ];
 
-  test.each(messages)("%s is refused", async (_name, message) => {
+  test.each(messages)("%s is refused", async (_name, message, grpcCode) => {
     const proto = post(message, { "content-type": "application/proto" });
     expectRefusal(await send(app, BATCH, proto), 400, '"code":"invalid_argument"');
     const query = `connect=v1&encoding=proto&base64=1&message=${Buffer.from(message).toString("base64url")}`;
     if (message.length < 100) expectRefusal(await send(app, `${BATCH}?${query}`), 400, "invalid_argument");
     const grpc = await postGrpc(app, BATCH, grpcFrame(message));
-    expect(grpc.grpcStatus).toBe(Code.Internal);
+    expect(grpc.grpcStatus).toBe(grpcCode);
     expectNoInternals(grpc);
     const web = await send(
       app,
       BATCH,
       post(Uint8Array.from(grpcFrame(message)), { "content-type": "application/grpc-web+proto" }),
     );
-    expect(web.grpcStatus).toBe(Code.Internal);
+    expect(web.grpcStatus).toBe(grpcCode);
     expectNoInternals(web);
   });
 
