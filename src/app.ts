@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { createRegistry, type DescMethod, type DescService } from "@bufbuild/protobuf";
 import { ViolationsSchema } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { createConnectRouter } from "@connectrpc/connect";
@@ -38,6 +39,7 @@ import { createErrorInterceptor } from "./rpc/errors.js";
 import { createLogInterceptor, validationInterceptor } from "./rpc/interceptors.js";
 import { createTileTokenService } from "./rpc/tile-token-service.js";
 import { refuseUnknownRpc } from "./rpc/unknown-rpc.js";
+import { compileRules } from "./schema/validate.js";
 import { createCors } from "./server/cors.js";
 import { createHealth } from "./server/health.js";
 import {
@@ -57,6 +59,8 @@ export interface App {
   readonly plainHandler: HttpHandler;
   /** The calls that are more than a question and an answer, by path. */
   readonly callClasses: ReadonlyMap<string, CallClass>;
+  /** Makes what the first calls would else wait for, in steps between which others are answered. */
+  prepare(): Promise<void>;
   /** Whether probes are told that the service is ready, as long as its dependencies are. */
   setServing(serving: boolean): void;
   /** Not serving for good: streams that would hold up a shutdown end. */
@@ -211,6 +215,12 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
       [rpcPathOf(Health.method.watch), WATCHES],
       ...reflection.paths.map((path) => [path, REFLECTIONS] as const),
     ]),
+    async prepare() {
+      for (const { input } of services.flatMap(({ methods }) => methods)) {
+        compileRules(input);
+        await nextTurn();
+      }
+    },
     setServing(value) {
       serving = value;
       health.setServing(value);

@@ -61,6 +61,7 @@ async function runService(config: Config, requests: StopRequests, log: Logger): 
   });
   app.setServing(true);
   announce(server.url, backend, demo);
+  await app.prepare();
 
   await aborted(requests.stop);
   log.info("shutting down");

@@ -50,7 +50,7 @@ export function discardBody(request: HttpRequest, response: HttpResponse): void 
     });
   } else if (!request.complete && Number(request.headers["content-length"] ?? 0) > MAX_DISCARDED_BYTES) {
     response.setHeader("connection", "close");
-    lingerAfterAnswer(request.socket);
+    lingerAfterAnswer(request);
     return;
   }
   request.resume();

@@ -31,6 +31,12 @@ export function violationsOf(schema: DescMessage, message: Message): Violation[]
   return violations.toSorted((a, b) => a.field.length - b.field.length).slice(0, MAX_VIOLATIONS);
 }
 
+/** Compiles a message's rules, for which the first one else waits: up to 50 ms, and as long again where it breaks one. */
+export function compileRules(schema: DescMessage): void {
+  const empty = create(schema);
+  for (const each of [quickValidator, validator]) validate(each, schema, empty);
+}
+
 function validate(by: Validator, schema: DescMessage, message: Message): Violation[] {
   const result = by.validate(schema, message);
   // A rule that doesn't compile is a defect of the schema, not of the request.

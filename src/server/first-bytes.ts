@@ -29,6 +29,10 @@ export function awaitFirstBytes(
     socket.off("end", drop);
     socket.pause();
     socket.unshift(received);
-    decided(maybeHttp2 ? "http2" : "http1");
+    // Once what unshifting has scheduled is over: in Node.js 20 that would flow before the socket tells that it is resumed, which
+    // ends a pause that an unread body has caused meanwhile.
+    process.nextTick(() => {
+      if (!socket.destroyed) decided(maybeHttp2 ? "http2" : "http1");
+    });
   }
 }

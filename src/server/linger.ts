@@ -1,3 +1,4 @@
+import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 
 /** Enough for a round trip to the other end of the world, several times. */
@@ -18,13 +19,15 @@ export function destroyAfterLinger(socket: Socket, milliseconds = lingerMs): voi
 const SENDING_LINGER_MS = 250;
 
 /**
- * The same for a connection that Node's HTTP server ends after its answer, while its client is still sending what nobody
- * reads any more.
+ * The same for the connection of a request that Node's HTTP server ends after its answer, while its client is still sending
+ * what nobody reads any more.
  */
-export function lingerAfterAnswer(socket: Socket): void {
+export function lingerAfterAnswer(request: IncomingMessage): void {
+  const { socket } = request;
+  // One that nobody has begun to read Node would read to its end by itself.
+  request.read();
   socket.destroySoon = () => {
     destroyAfterLinger(socket, SENDING_LINGER_MS);
     socket.end();
-    socket.pause();
   };
 }
