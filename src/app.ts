@@ -11,7 +11,7 @@ import { createBatchCall, createGeoLensCall } from "./fast-path/batch-call.js";
 import { createFastPath } from "./fast-path/fast-path.js";
 import { createSingleCall } from "./fast-path/single-call.js";
 import { createVerifyCall } from "./fast-path/verify-call.js";
-import { isGone } from "./front/body.js";
+import { discardBody, isGone } from "./front/body.js";
 import { type Call, createCalls } from "./front/call.js";
 import { createCallers } from "./front/callers.js";
 import { isUnambiguous } from "./front/request-target.js";
@@ -177,7 +177,7 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
       reflection.answer(request, response);
     } else if (rpcs.has(path)) {
       if (hasUsableAuthority(request)) rpcs.answer(call, path);
-      else refuseTarget(response);
+      else refuseTarget(request, response);
     } else if (!refuseUnknownRpc(request, response)) {
       void rest(call, urlOf(request));
     }
@@ -202,7 +202,7 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
     (answer: (call: Call) => void): HttpHandler =>
     (request, response) => {
       if (isGone(request)) return;
-      if (!isUnambiguous(request)) return refuseTarget(response);
+      if (!isUnambiguous(request)) return refuseTarget(request, response);
       // Of an RPC no credential is in the URL: there it would be logged.
       const query =
         request.url?.includes("?") && !rpcs.has(pathOf(request)) ? urlOf(request).searchParams : undefined;
@@ -235,7 +235,8 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
 /** Answers depend on credentials, and error statuses of GET are cacheable unless told otherwise. */
 const COMMON_HEADERS = ["cache-control", "private, no-store", "x-content-type-options", "nosniff"];
 
-function refuseTarget(response: HttpResponse): void {
+function refuseTarget(request: HttpRequest, response: HttpResponse): void {
+  discardBody(request, response);
   setHeaders(response, COMMON_HEADERS);
   sendError(response, new HttpError(400, "The request target or its host is malformed"));
 }

@@ -1,6 +1,6 @@
 import { constants } from "node:http2";
 import type { HttpRequest, HttpResponse } from "../server/http-handler.js";
-import { lingerAfterAnswer } from "../server/linger.js";
+import { isLong } from "../server/unread-body.js";
 
 /** A request's body, which is read when it is asked for and kept. */
 export interface Body {
@@ -30,13 +30,13 @@ export function isGone(request: HttpRequest): boolean {
   return request.destroyed && !request.complete;
 }
 
-/** So much of a body that nobody will read is taken in nevertheless. */
+/** So much of a body that nobody will read is received over HTTP/2: by then its client must have its answer. */
 const MAX_DISCARDED_BYTES = 64 * 1024;
 
 /**
  * Throws away what comes yet of the body of a request that is about to be answered: some clients read the answer only once they have
- * sent everything. If that is much, the client is told to stop: over HTTP/2 once it has sent so much that it must have its
- * answer (RFC 9113, 8.1), over HTTP/1.1 by the end of the connection.
+ * sent everything. If that is much, the client is told to stop: over HTTP/2 by a reset that blames nobody (RFC 9113, 8.1), over
+ * HTTP/1.1 by the end of the connection.
  */
 export function discardBody(request: HttpRequest, response: HttpResponse): void {
   if ("stream" in request) {
@@ -48,9 +48,8 @@ export function discardBody(request: HttpRequest, response: HttpResponse): void 
       const isAnswered = discarded > MAX_DISCARDED_BYTES && stream.state.localClose === 1;
       if (isAnswered) stream.close(constants.NGHTTP2_NO_ERROR);
     });
-  } else if (!request.complete && Number(request.headers["content-length"] ?? 0) > MAX_DISCARDED_BYTES) {
+  } else if (!request.complete && isLong(request)) {
     response.setHeader("connection", "close");
-    lingerAfterAnswer(request);
     return;
   }
   request.resume();

@@ -1,4 +1,5 @@
 import { Code } from "@connectrpc/connect";
+import { discardBody } from "../front/body.js";
 import type { HttpRequest, HttpResponse } from "../server/http-handler.js";
 
 const RPC_PATH = /^\/[\w.]+\.\w+\/\w+$/;
@@ -11,6 +12,7 @@ const RPC_PATH = /^\/[\w.]+\.\w+\/\w+$/;
 export function refuseUnknownRpc(request: HttpRequest, response: HttpResponse): boolean {
   const [path = ""] = (request.url ?? "").split("?", 1);
   if (!RPC_PATH.test(path)) return false;
+  discardBody(request, response);
   const message = "there is no such RPC";
   const contentType = request.headers["content-type"] ?? "";
   if (contentType.startsWith("application/grpc")) {

@@ -6,6 +6,7 @@ import type { ServerLimits } from "./limits.js";
 import { destroyAfterLinger } from "./linger.js";
 import { receivedIsRead } from "./received.js";
 import { refusalOf } from "./refusals.js";
+import { endIfUnread, isLong } from "./unread-body.js";
 
 /** Speaks one version of HTTP over sockets that are handed to it. */
 export interface ProtocolServer {
@@ -49,6 +50,7 @@ export function createHttp1(options: ProtocolOptions): ProtocolServer {
     const exchange = new Http1Exchange(connection, request, response);
     const isAdmitted = exchanges.begin(exchange);
     response.on("close", () => exchanges.end(exchange));
+    if (isLong(request)) endIfUnread(request, response);
     if (leaving) response.setHeader("Connection", "close");
     if (isAdmitted) handler(request, response);
     else refuse(request, response);
@@ -130,10 +132,8 @@ class Http1Exchange extends Exchange {
   ended() {}
 }
 
-/** A body that nobody will read is not taken in: the connection ends with the answer. */
 function refuse(request: IncomingMessage, response: ServerResponse): void {
-  const { "content-length": length = "0", "transfer-encoding": encoding } = request.headers;
-  if (length !== "0" || encoding !== undefined) response.setHeader("Connection", "close");
+  if (isLong(request)) response.setHeader("Connection", "close");
   const { status, headers, body } = refusalOf(request.url ?? "", request.headers);
   response.writeHead(status, headers);
   response.end(body);

@@ -1,4 +1,3 @@
-import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 
 /** Enough for a round trip to the other end of the world, several times. */
@@ -13,21 +12,4 @@ export function destroyAfterLinger(socket: Socket, milliseconds = lingerMs): voi
     const timer = setTimeout(() => socket.destroy(), milliseconds);
     socket.once("close", () => clearTimeout(timer));
   });
-}
-
-/** Half as long as Go lets it be: what was sent and is not read takes memory meanwhile. */
-const SENDING_LINGER_MS = 250;
-
-/**
- * The same for the connection of a request that Node's HTTP server ends after its answer, while its client is still sending
- * what nobody reads any more.
- */
-export function lingerAfterAnswer(request: IncomingMessage): void {
-  const { socket } = request;
-  // One that nobody has begun to read Node would read to its end by itself.
-  request.read();
-  socket.destroySoon = () => {
-    destroyAfterLinger(socket, SENDING_LINGER_MS);
-    socket.end();
-  };
 }

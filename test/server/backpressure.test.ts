@@ -49,17 +49,43 @@ test("what nobody reads of a request over HTTP/1.1 is not taken in", async () =>
   expect(await readAfterOtherCalls()).toBeLessThan(MAX_READ_BYTES);
 });
 
-test.each([
-  ["at once", 0],
-  ["after a while", 20],
-])("nor is it once the request is refused %s, and its client gets the answer", async (_when, turns) => {
-  const { client, readAfterOtherCalls } = await upload(async (request, response) => {
-    for (let turn = 0; turn < turns; turn += 1) await nextTurn();
-    discardBody(request, response);
-    response.writeHead(413);
-    response.end("too much");
-  });
+const refuse: HttpHandler = (request, response) => {
+  discardBody(request, response);
+  response.writeHead(413);
+  response.end("answer");
+};
+
+test.each<[string, HttpHandler]>([
+  ["is refused", refuse],
+  [
+    "is refused after a while",
+    async (request, response) => {
+      for (let turn = 0; turn < 20; turn += 1) await nextTurn();
+      refuse(request, response);
+    },
+  ],
+  ["is answered", (_request, response) => response.end("answer")],
+])("nor is it once the request %s, and its client gets the answer", async (_how, handler) => {
+  const { client, readAfterOtherCalls } = await upload(handler);
   await once(client.socket, "data");
   expect(await readAfterOtherCalls()).toBeLessThan(MAX_READ_BYTES);
-  expect(await client.ended).toContain("too much");
+  expect(await client.ended).toContain("answer");
+});
+
+test("a connection serves on after a long body that was read", async () => {
+  const { server } = await serve({
+    async handler(request, response) {
+      let bytes = 0;
+      for await (const chunk of request) bytes += chunk.length;
+      response.end(`${bytes} bytes`);
+    },
+  });
+  const client = await connectRaw(server.port);
+  for (const length of [100_000, 200_000]) {
+    client.socket.write(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${length}\r\n\r\n`);
+    client.socket.write(Buffer.alloc(length));
+    await client.receives(`${length} bytes`);
+  }
+  client.socket.write("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+  expect(await client.ended).toContain("\r\n\r\n0 bytes");
 });
