@@ -1,14 +1,15 @@
 // @ts-check
 // The honest clients, a process of their own: a map that asks for batches over connections that it keeps, and a prober
-// that opens one each time. They begin at a fixed rate, and their time counts from when they were to begin.
+// that opens one each time. They begin at a fixed rate, and their time counts from when they were to begin. Who is told to come
+// back does so, once.
 import http from "node:http";
 import https from "node:https";
 import { percentile } from "../bench/statistics.mjs";
 
 /**
  * @typedef {{ port: number, tls: boolean, ids: readonly string[] }} HonestOptions
- * @typedef {{ calls: number, failed: number, p99Ms: number, maxMs: number, failures: Record<string, number> }} Report
- *   One that is not answered yet counts with its age.
+ * @typedef {{ calls: number, failed: number, toldToComeBack: number, p99Ms: number, maxMs: number,
+ *   failures: Record<string, number> }} Report One that is not answered yet counts with its age.
  */
 
 const BATCHES_EVERY_MS = 20;
@@ -16,6 +17,9 @@ const PROBES_EVERY_MS = 100;
 const GIVE_UP_AFTER_MS = 30_000;
 /** Beyond that, calls that the server leaves unanswered would measure this process. */
 const MAX_OPEN = 1_000;
+/** As Retry-After says. */
+const COME_BACK_AFTER_MS = 1_000;
+const OVERLOADED = "503";
 
 function createClient() {
   /** @type {number[]} */
@@ -24,6 +28,7 @@ function createClient() {
   let failures = {};
   /** @type {Set<{ began: number }>} */
   const open = new Set();
+  let toldToComeBack = 0;
   const fail = (/** @type {string} */ why) => {
     failures[why] = (failures[why] ?? 0) + 1;
   };
@@ -36,15 +41,23 @@ function createClient() {
       }
       const call = { began };
       open.add(call);
-      send((failure) => {
-        if (!open.delete(call)) return;
-        times.push(performance.now() - began);
-        if (failure !== undefined) fail(failure);
-      });
+      let isAgain = false;
+      const done = (/** @type {string | undefined} */ failure) => {
+        if (failure === OVERLOADED && !isAgain) {
+          isAgain = true;
+          toldToComeBack += 1;
+          setTimeout(send, COME_BACK_AFTER_MS, done);
+        } else if (open.delete(call)) {
+          times.push(performance.now() - began);
+          if (failure !== undefined) fail(failure);
+        }
+      };
+      send(done);
     },
     reset() {
       times = [];
       failures = {};
+      toldToComeBack = 0;
     },
     /** @returns {Report} */
     report() {
@@ -52,6 +65,7 @@ function createClient() {
       const all = [...times, ...Array.from(open, ({ began }) => now - began)];
       return {
         calls: all.length,
+        toldToComeBack,
         failed: Object.values(failures).reduce((sum, each) => sum + each, 0),
         p99Ms: percentile(all, 0.99),
         maxMs: Math.max(0, ...all),

@@ -18,9 +18,6 @@ const MAX_REFUSAL_MS = 50;
 const MAX_BLOCK_MS = 50;
 const MAX_GROWTH_MB = 20;
 
-/** In a short run most of the growth is code that runs for the first time. */
-const SHORT_MAX_GROWTH_MB = 40;
-
 /** @type {import("../stage.mjs").Attack} */
 export const bodies = {
   name: "bodies",
@@ -49,7 +46,7 @@ export const bodies = {
           .map((/** @type {Refusal} */ { name, milliseconds }) => `${Math.round(milliseconds)} ms: ${name}`),
       },
       { what: "block", value: await stage.longestBlockMs(), max: MAX_BLOCK_MS, unit: "ms", timed: true },
-      stage.grownAtMost(stage.short ? SHORT_MAX_GROWTH_MB : MAX_GROWTH_MB),
+      stage.grownAtMost(MAX_GROWTH_MB),
     ];
   },
 };

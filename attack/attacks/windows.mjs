@@ -25,7 +25,6 @@ const STREAMS = 100;
 const BATCH = 23;
 
 const MAX_GROWTH_MB = 100;
-const MAX_TOLD_TO_COME_BACK = 5;
 const GONE_WITHIN_MS = 35_000;
 const SHORT_HELD_MS = 1_000;
 const READ_WITHIN_MS = 10_000;
@@ -87,9 +86,10 @@ export const zeroWindow = KINDS.map(({ name, window }) => ({
     return [
       { what: "answered or refused", value: ended },
       { what: "open after 35 s", value: open, max: 0, unit: "streams", timed: true },
+      // In the first moment of the flood.
+      { what: "told to come back", value: batches.toldToComeBack + probes.toldToComeBack },
       { what: "new clients not served", value: probes.failed, max: 0 },
-      // A call that meets the flood in its first moment may be told to come back.
-      { what: "honest calls told to come back", value: batches.failed, max: MAX_TOLD_TO_COME_BACK },
+      { what: "honest calls not served", value: batches.failed, max: 0 },
       stage.grownAtMost(MAX_GROWTH_MB),
     ];
   },

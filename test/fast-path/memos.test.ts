@@ -17,6 +17,20 @@ describe("what is remembered of a second", () => {
     expect(memo(now).get(0)).toBeUndefined();
   });
 
+  test.each([
+    ["entries", { maxEntries: 5 }],
+    ["bytes", { maxEntries: 100, maxBytes: 50, sizeOf: () => 10 }],
+  ])("keeps what came first when it may stop with so many %s", (_what, limits) => {
+    const memo = createSecondMemo<number, number>({ generation, ...limits, whenFull: "stop" });
+    for (let key = 0; key < 20; key += 1) memo(now).set(key, key);
+    expect(memo(now).get(0)).toBe(0);
+    expect(memo(now).has(10)).toBe(false);
+    const next = new Date(now.getTime() + 1_000);
+    memo(next).set(10, 10);
+    expect(memo(next).has(0)).toBe(false);
+    expect(memo(next).get(10)).toBe(10);
+  });
+
   test("begins anew with so many entries", () => {
     const memo = createSecondMemo<number, number>({ generation, maxEntries: 10 });
     for (let key = 0; key < 10; key += 1) memo(now).set(key, key);
