@@ -1,4 +1,4 @@
-import { setImmediate as nextTurn } from "node:timers/promises";
+import { setTimeout as delay } from "node:timers/promises";
 import { createRegistry, type DescMethod, type DescService } from "@bufbuild/protobuf";
 import { ViolationsSchema } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { createConnectRouter } from "@connectrpc/connect";
@@ -59,8 +59,8 @@ export interface App {
   readonly plainHandler: HttpHandler;
   /** The calls that are more than a question and an answer, by path. */
   readonly callClasses: ReadonlyMap<string, CallClass>;
-  /** Makes what the first calls would else wait for, in steps between which others are answered. */
-  prepare(): Promise<void>;
+  /** Makes what the first calls would else wait for, in steps between which calls are answered. Takes a second or two, or until it is stopped. */
+  prepare(stop: AbortSignal): Promise<void>;
   /** Whether probes are told that the service is ready, as long as its dependencies are. */
   setServing(serving: boolean): void;
   /** Not serving for good: streams that would hold up a shutdown end. */
@@ -88,6 +88,9 @@ const REFLECTIONS: CallClass = { maxCalls: 16, maxCallsPerConnection: 2, isEndle
 
 /** For bodies, as received and inflated: 11 of the largest at a time, and for strangers 256 of theirs. */
 const BODY_BYTES = { total: 48 * 1024 * 1024, forStrangers: 16 * 1024 * 1024 };
+
+/** A step takes up to 50 ms, and the first probes must not wait for several. */
+const BETWEEN_STEPS_MS = 50;
 
 export function createApp({ config, secrets, database, stores, useCases, log, clock }: Backend): App {
   const authenticator = createAuthenticator({
@@ -215,10 +218,11 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
       [rpcPathOf(Health.method.watch), WATCHES],
       ...reflection.paths.map((path) => [path, REFLECTIONS] as const),
     ]),
-    async prepare() {
+    async prepare(stop) {
       for (const { input } of services.flatMap(({ methods }) => methods)) {
+        await delay(BETWEEN_STEPS_MS);
+        if (stop.aborted) return;
         compileRules(input);
-        await nextTurn();
       }
     },
     setServing(value) {

@@ -13,6 +13,8 @@ const FLAGS = [
   "--heap-growing-percent=30",
   // The heap for new objects stays at its first megabyte: up to 5 % of the processor's time for 30 MB, and shorter pauses.
   "--semi-space-growth-factor=1",
+  // One megabyte is collected sooner than threads for it are woken: 6 % of a call.
+  "--no-parallel-scavenge",
 ];
 
 for (const flag of FLAGS) setFlagsFromString(flag);

@@ -61,8 +61,7 @@ async function runService(config: Config, requests: StopRequests, log: Logger): 
   });
   app.setServing(true);
   announce(server.url, backend, demo);
-  await app.prepare();
-
+  await app.prepare(requests.stop);
   await aborted(requests.stop);
   log.info("shutting down");
   app.setServing(false);
