@@ -11,7 +11,7 @@ import { createBatchCall, createGeoLensCall } from "./fast-path/batch-call.js";
 import { createFastPath } from "./fast-path/fast-path.js";
 import { createSingleCall } from "./fast-path/single-call.js";
 import { createVerifyCall } from "./fast-path/verify-call.js";
-import { discardBody, isGone } from "./front/body.js";
+import { isGone } from "./front/body.js";
 import { type Call, createCalls } from "./front/call.js";
 import { createCallers } from "./front/callers.js";
 import { isUnambiguous } from "./front/request-target.js";
@@ -51,6 +51,7 @@ import {
 } from "./server/http-handler.js";
 import type { CallClass } from "./server/limits.js";
 import { createReflection } from "./server/reflection.js";
+import { discardBody } from "./server/unread-body.js";
 
 /** Everything but the port: a request handler, and what decides whether it should get requests. */
 export interface App {
@@ -59,7 +60,10 @@ export interface App {
   readonly plainHandler: HttpHandler;
   /** The calls that are more than a question and an answer, by path. */
   readonly callClasses: ReadonlyMap<string, CallClass>;
-  /** Makes what the first calls would else wait for, in steps between which calls are answered. Takes a second or two, or until it is stopped. */
+  /**
+   * Makes what the first calls would else wait for, in steps between which calls are answered. Takes a second or two, or until
+   * it is stopped.
+   */
   prepare(stop: AbortSignal): Promise<void>;
   /** Whether probes are told that the service is ready, as long as its dependencies are. */
   setServing(serving: boolean): void;

@@ -1,6 +1,4 @@
-import { constants } from "node:http2";
-import type { HttpRequest, HttpResponse } from "../server/http-handler.js";
-import { isLong } from "../server/unread-body.js";
+import type { HttpRequest } from "../server/http-handler.js";
 
 /** A request's body, which is read when it is asked for and kept. */
 export interface Body {
@@ -28,31 +26,6 @@ export class RequestGone extends Error {
 export function isGone(request: HttpRequest): boolean {
   if ("stream" in request) return request.stream.aborted || request.stream.destroyed;
   return request.destroyed && !request.complete;
-}
-
-/** So much of a body that nobody will read is received over HTTP/2: by then its client must have its answer. */
-const MAX_DISCARDED_BYTES = 64 * 1024;
-
-/**
- * Throws away what comes yet of the body of a request that is about to be answered: some clients read the answer only once they have
- * sent everything. If that is much, the client is told to stop: over HTTP/2 by a reset that blames nobody (RFC 9113, 8.1), over
- * HTTP/1.1 by the end of the connection.
- */
-export function discardBody(request: HttpRequest, response: HttpResponse): void {
-  if ("stream" in request) {
-    const { stream } = request;
-    let discarded = 0;
-    request.on("data", (chunk: Buffer) => {
-      discarded += chunk.length;
-      // Not before the answer is sent whole: a reset overtakes what isn't, trailers too.
-      const isAnswered = discarded > MAX_DISCARDED_BYTES && stream.state.localClose === 1;
-      if (isAnswered) stream.close(constants.NGHTTP2_NO_ERROR);
-    });
-  } else if (!request.complete && isLong(request)) {
-    response.setHeader("connection", "close");
-    return;
-  }
-  request.resume();
 }
 
 export const createBody = (request: HttpRequest): Body => new RequestBody(request);

@@ -1,11 +1,12 @@
 import type { Logger } from "pino";
 import { DomainError } from "../domain/errors.js";
 import type { Caller } from "../domain/identity/principal.js";
-import { discardBody, isGone } from "../front/body.js";
+import { isGone } from "../front/body.js";
 import type { Call } from "../front/call.js";
 import { inspectJson } from "../json/inspect.js";
 import { describeJson, repeatedMember } from "../schema/inspect.js";
 import type { HttpRequest } from "../server/http-handler.js";
+import { discardBody } from "../server/unread-body.js";
 import { HttpError, sendError, sendJson } from "./problem.js";
 
 export interface RestContext {

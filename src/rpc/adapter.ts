@@ -9,10 +9,10 @@ import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from
 import type { Logger } from "pino";
 import { DomainError } from "../domain/errors.js";
 import type { Caller } from "../domain/identity/principal.js";
-import { discardBody } from "../front/body.js";
 import type { Call } from "../front/call.js";
 import { bodyTooLarge, HEAD_BYTES, inflate } from "../front/inflate.js";
 import { countItems, inspectMessage } from "../schema/inspect.js";
+import { discardBody } from "../server/unread-body.js";
 import { type Admission, admissionOf } from "./admission.js";
 import { clampDeadline } from "./deadline.js";
 import { correctEarlyRefusal } from "./early-refusals.js";

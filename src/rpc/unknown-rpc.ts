@@ -1,6 +1,6 @@
 import { Code } from "@connectrpc/connect";
-import { discardBody } from "../front/body.js";
 import type { HttpRequest, HttpResponse } from "../server/http-handler.js";
+import { discardBody } from "../server/unread-body.js";
 
 const RPC_PATH = /^\/[\w.]+\.\w+\/\w+$/;
 

@@ -180,14 +180,11 @@ export function createExchanges({ limits, classes }: ExchangesOptions): Exchange
   }
 
   function hasRoomInClass(connection: Connection, callClass: CallClass): boolean {
-    const siblings = classed.get(callClass) ?? [];
-    let inAll = 0;
+    const siblings = classed.get(callClass);
+    if (siblings === undefined || siblings.size >= callClass.maxCalls) return false;
     let onConnection = 0;
-    for (const sibling of siblings) {
-      inAll += 1;
-      if (sibling.connection === connection) onConnection += 1;
-    }
-    return inAll < callClass.maxCalls && onConnection < callClass.maxCallsPerConnection;
+    for (const sibling of siblings) if (sibling.connection === connection) onConnection += 1;
+    return onConnection < callClass.maxCallsPerConnection;
   }
 
   function end(exchange: Exchange) {

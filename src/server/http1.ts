@@ -95,20 +95,17 @@ export function createHttp1(options: ProtocolOptions): ProtocolServer {
 }
 
 class Http1Exchange extends Exchange {
-  readonly #request: IncomingMessage;
-
   constructor(
     connection: Connection,
-    request: IncomingMessage,
+    private readonly request: IncomingMessage,
     readonly answer: ServerResponse,
   ) {
     // For a late request, the parser answers 408.
     super(connection, request.url ?? "", Number.POSITIVE_INFINITY);
-    this.#request = request;
   }
 
   hasArrived() {
-    return this.#request.complete;
+    return this.request.complete;
   }
 
   /** Node ends these connections itself. */
@@ -118,7 +115,7 @@ class Http1Exchange extends Exchange {
 
   /** Node 20 and 22 don't close the answers that wait behind another when the connection closes. */
   isGone() {
-    return this.#request.socket.destroyed;
+    return this.request.socket.destroyed;
   }
 
   cancel() {
@@ -126,7 +123,7 @@ class Http1Exchange extends Exchange {
   }
 
   disconnect() {
-    this.#request.socket.destroy();
+    this.request.socket.destroy();
   }
 
   ended() {}

@@ -108,3 +108,14 @@ test("a member that is there twice is refused by its name, of which no more than
   const name = "x".repeat(10_000);
   expect(refusal(`{"${name}":1,"${name}":2}`)).toMatchObject({ field: "x".repeat(100) });
 });
+
+test.each([
+  ["a group", Buffer.from([0x1b, 0x08, 0, 0x1c]), "has a group"],
+  ["a group of 2 M unknown fields", Buffer.alloc(4 << 20, Buffer.from([0x1b, 0])), "has a group"],
+  ["the beginning of nested groups", Buffer.alloc(64 << 10, 0x1b), "has a group"],
+  ["a wire type that there isn't", Buffer.of(0x0f), "is malformed"],
+])("%s, which hides what it holds from the count, is refused at sight", (_what, message, problem) => {
+  const found = inspectMessage(BatchGetTileTokensRequestSchema, "binary", message, MAX_VALUES);
+  expect(found).toBeInstanceOf(DomainError);
+  expect(String(found)).toContain(problem);
+});

@@ -2,8 +2,8 @@ import { once } from "node:events";
 import type { IncomingMessage } from "node:http";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { discardBody } from "../../src/front/body.js";
 import type { HttpHandler } from "../../src/server/http-handler.js";
+import { discardBody } from "../../src/server/unread-body.js";
 import { connectRaw } from "./raw-client.js";
 import { createGate, serve } from "./serve.js";
 

@@ -1,8 +1,8 @@
 import { once } from "node:events";
 import { connect, constants, Http2ServerResponse } from "node:http2";
 import { expect, onTestFinished, test } from "vitest";
-import { discardBody } from "../../src/front/body.js";
-import { createGate, serve } from "../server/serve.js";
+import { discardBody } from "../../src/server/unread-body.js";
+import { createGate, serve } from "./serve.js";
 
 /** Five times what is thrown away. */
 const BODY = Buffer.alloc(320 * 1024);
@@ -41,4 +41,25 @@ test("an upload over HTTP/2 that nobody reads is ended once its answer is sent w
   await closed;
   expect(answer).toBe("answer");
   expect(stream.rstCode).toBe(constants.NGHTTP2_NO_ERROR);
+});
+
+test("an upload over HTTP/2 whose client leaves no room for the answer is ended after a MiB", async () => {
+  let received = 0;
+  const { server } = await serve({
+    handler(request, response) {
+      request.on("data", (chunk: Buffer) => {
+        received += chunk.length;
+      });
+      discardBody(request, response);
+      response.end("answer");
+    },
+  });
+  const session = connect(server.url, { settings: { initialWindowSize: 0 } });
+  onTestFinished(() => session.destroy());
+  const stream = session.request({ ":method": "POST", ":path": "/" });
+  stream.on("error", () => undefined);
+  stream.write(Buffer.alloc(8 * 1024 * 1024));
+  await new Promise((resolve) => stream.once("close", resolve));
+  expect(stream.rstCode).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  expect(received).toBeLessThan(1.2 * 1024 * 1024);
 });
