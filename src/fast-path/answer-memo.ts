@@ -1,11 +1,13 @@
 import { createSecondMemo, type SecondMemoOptions } from "../front/second-memo.js";
-import type { Body } from "./wire.js";
 
 /** Gives the same answer to the same question again, within a second and as long as nothing has changed. */
 export interface AnswerMemo {
   recall(question: Buffer, now: Date): Buffer | undefined;
-  /** Only what anybody may have who may ask. Kept from the second time on: most questions come once. */
-  remember(question: Buffer, answer: Body, now: Date): void;
+  /**
+   * Only what anybody may have who may ask. Kept from the second time on: most questions come once.
+   * @param answer One character a byte.
+   */
+  remember(question: Buffer, answer: string, now: Date): void;
 }
 
 /** Many people open the same map. An answer to 50 datasets is 11 kB and its question 2 kB: some 300 of these. */
@@ -47,6 +49,7 @@ export function createAnswerMemos({ generation }: Pick<SecondMemoOptions, "gener
       },
       remember(question, answer, now) {
         const remembered = rememberedAt(now);
+        if (!remembered.hasRoom()) return;
         const key = fingerprint(question, route);
         if (!remembered.has(key)) {
           remembered.set(key, undefined);
@@ -54,17 +57,12 @@ export function createAnswerMemos({ generation }: Pick<SecondMemoOptions, "gener
         }
         // Copies, of their own memory: what is received is a part of a larger buffer, and small buffers share one. A text would
         // be encoded again for each who asks.
-        remembered.set(key, { route, question: new Uint8Array(question), answer: toOwnBuffer(answer) });
+        const own = Buffer.allocUnsafeSlow(answer.length);
+        own.write(answer, "latin1");
+        remembered.set(key, { route, question: new Uint8Array(question), answer: own });
       },
     };
   };
-}
-
-function toOwnBuffer(body: Body): Buffer {
-  const buffer = Buffer.allocUnsafeSlow(body.length);
-  if (typeof body === "string") buffer.write(body, "latin1");
-  else body.copy(buffer);
-  return buffer;
 }
 
 /** Tells questions apart by every seventh byte: hashing all would take longer than comparing them. */

@@ -70,7 +70,7 @@ export function createFastPath(options: FastPathOptions): (call: Call) => void {
     return wrap(route, body, await question.answer(caller), now);
   }
 
-  function wrap({ wire, answers }: Route, body: Buffer, { message, isForAll }: Answer, now: Date): Body {
+  function wrap({ wire, answers }: Route, body: Buffer, { message, isForAll }: Answer, now: Date): string {
     const wrapped = wire.wrap(message);
     if (isForAll) answers.remember(body, wrapped, now);
     return wrapped;

@@ -18,6 +18,8 @@ export interface SecondMemoOptions<Key = never, Value = never> {
 export interface SecondMemo<Key, Value> {
   get(key: Key): Value | undefined;
   has(key: Key): boolean;
+  /** Whether anything can still be set, for values that are dear to make. */
+  hasRoom(): boolean;
   /** Without effect when there is no room for it: then the next call begins anew. */
   set(key: Key, value: Value): void;
 }
@@ -36,6 +38,7 @@ export function createSecondMemo<Key, Value>(
   const memo: SecondMemo<Key, Value> = {
     get: (key) => remembered.get(key),
     has: (key) => remembered.has(key),
+    hasRoom: () => !isFull(),
     set(key, value) {
       if (stopsWhenFull && isFull()) return;
       bytes += sizeOf(key, value);
