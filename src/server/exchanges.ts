@@ -15,6 +15,8 @@ export abstract class Exchange {
   /** Whether there was room for it. Otherwise it has to be refused; until that is sent it counts as waiting. */
   isAdmitted = false;
   callClass: CallClass | undefined;
+  /** Where it stands among the open ones; undefined before and after. */
+  place: number | undefined;
   readonly beganMs = performance.now();
   /** Since when its answer is due, and since when what was written of it is unread, as far as looks have noticed. */
   dueSinceMs: number | undefined;
@@ -54,7 +56,7 @@ export interface Exchanges {
   /** To be called when it is over; a second time has no effect. */
   end(exchange: Exchange): void;
   /** Those that have begun and not ended. */
-  readonly open: ReadonlySet<Exchange>;
+  readonly open: readonly Exchange[];
   /** Whether so many are being refused that even refusals cost too much. */
   isFlooded(): boolean;
   /** Ends those that are over time, and those that too many wait with. To be called regularly. */
@@ -107,7 +109,9 @@ const LEFT_TIMEOUT_MS = 2_000;
  * those that wait for their clients, once in a while and after so many new calls.
  */
 export function createExchanges({ limits, classes }: ExchangesOptions): Exchanges {
-  const open = new Set<Exchange>();
+  // No Set: the tables that it outgrows keep what they held, and each other, until the next full collection. Those that pass through
+  // side by side, over HTTP/2, so cost a twentieth more.
+  const open: Exchange[] = [];
   const classed = new Map<CallClass, Set<Exchange>>();
   for (const callClass of classes.values()) classed.set(callClass, new Set());
   /** Those that waited for their clients at the last look, the longest first. */
@@ -131,7 +135,7 @@ export function createExchanges({ limits, classes }: ExchangesOptions): Exchange
     refusedSinceLook = 0;
     const nowMs = performance.now();
     let waitingBytes = 0;
-    for (const exchange of open) {
+    for (const exchange of [...open]) {
       if (exchange.isGone()) end(exchange);
       else if (exchange.cancelledMs !== undefined) {
         // A reset is not sent, either, where the client reads nothing at all.
@@ -187,8 +191,20 @@ export function createExchanges({ limits, classes }: ExchangesOptions): Exchange
     return onConnection < callClass.maxCallsPerConnection;
   }
 
+  /** @returns Whether it was one of the open ones. */
+  function remove(exchange: Exchange): boolean {
+    const { place } = exchange;
+    const last = open.at(-1);
+    if (place === undefined || last === undefined) return false;
+    open[place] = last;
+    last.place = place;
+    open.pop();
+    exchange.place = undefined;
+    return true;
+  }
+
   function end(exchange: Exchange) {
-    if (!open.delete(exchange)) return;
+    if (!remove(exchange)) return;
     waiting.delete(exchange);
     if (exchange.isAdmitted) {
       admitted -= 1;
@@ -202,7 +218,7 @@ export function createExchanges({ limits, classes }: ExchangesOptions): Exchange
     begin(exchange) {
       exchange.callClass = classes.get(pathOf(exchange.url));
       exchange.isAdmitted = hasRoomFor(exchange);
-      open.add(exchange);
+      exchange.place = open.push(exchange) - 1;
       if (exchange.isAdmitted) {
         admitted += 1;
         exchange.connection.admitted += 1;

@@ -34,7 +34,7 @@ export function createHttp1(options: ProtocolOptions): ProtocolServer {
   let leaving = false;
 
   const answersUnderWay = (): ServerResponse[] =>
-    [...exchanges.open].flatMap((exchange) => (exchange instanceof Http1Exchange ? exchange.answer : []));
+    exchanges.open.flatMap((exchange) => (exchange instanceof Http1Exchange ? exchange.answer : []));
 
   const server = createServer({
     maxHeaderSize: limits.maxHeaderBytes,
