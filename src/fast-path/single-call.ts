@@ -32,9 +32,13 @@ export function createSingleCall(tileTokens: TileTokens): HotCall {
 }
 
 function idOf(form: Form, message: Buffer): string | undefined {
-  const [id, ...others] =
-    form === "json" ? [fieldOfJson(message, "dataset_id", "datasetId")] : (idsOfProto(message) ?? []);
-  return others.length === 0 && typeof id === "string" && isCanonicalUuid(id) ? id : undefined;
+  const id = form === "json" ? fieldOfJson(message, "dataset_id", "datasetId") : idOfProto(message);
+  return typeof id === "string" && isCanonicalUuid(id) ? id : undefined;
+}
+
+function idOfProto(message: Buffer): string | undefined {
+  const ids = idsOfProto(message);
+  return ids?.size === 1 ? ids.textAt(0) : undefined;
 }
 
 function encode(form: Form, token: TileToken): string {

@@ -1,0 +1,71 @@
+import { create, toBinary } from "@bufbuild/protobuf";
+import { describe, expect, test } from "vitest";
+import { createJsonIdsReader, idsOfProto } from "../../src/fast-path/requests.js";
+import { BatchGetTileTokensRequestSchema } from "../../src/gen/proto/tilegate/v1/tile_token_service_pb.js";
+
+const ids = [
+  "2489e9ad-2ee2-8e00-8ec9-32d5f69181c0",
+  "f2489e9a-d2ee-48e0-88ec-932d5f69181c",
+  "00000000-0000-4000-8000-000000000000",
+];
+const list = ids.map((id) => `"${id}"`);
+const idsOfJson = createJsonIdsReader("datasetIds", "dataset_ids");
+const read = (text: string) => idsOfJson(Buffer.from(text))?.texts();
+
+describe("the ids of a batch in JSON", () => {
+  test.each([
+    ["as browsers write it", `{"datasetIds":[${list.join(",")}]}`],
+    ["in snake case", `{"dataset_ids":[${list.join(",")}]}`],
+    ["as Python writes it", `{"dataset_ids": [${list.join(", ")}]}`],
+    ["over several lines", JSON.stringify({ dataset_ids: ids }, undefined, 2)],
+    ["with the end of a line after it", `{"datasetIds":[${list.join(",")}]}\r\n`],
+    ["with a gap before one of them", `{"datasetIds":[${list[0]},${list[1]}, ${list[2]}]}`],
+  ])("are read %s", (_how, text) => {
+    expect(read(text)).toEqual(ids);
+  });
+
+  test.each([
+    ["another field", `{"datasetIds":[${list.join(",")}],"x":1}`],
+    ["the field twice", `{"datasetIds":[${list[0]}],"datasetIds":[${list[1]}]}`],
+    ["the field under both names", `{"datasetIds":[${list[0]}],"dataset_ids":[${list[1]}]}`],
+    ["an id that is too short", `{"datasetIds":[${list[0]},"x"]}`],
+    ["a number", `{"datasetIds":[${list[0]},1]}`],
+    ["no list", `{"datasetIds":${list[0]}}`],
+    ["none", '{"datasetIds":[]}'],
+    ["another kind of blank at its end", `{"datasetIds":[${list.join(",")}]}\u00a0`],
+  ])("are none with %s", (_what, text) => {
+    expect(read(text)).toBeUndefined();
+  });
+
+  test("are none of a message that is cut anywhere", () => {
+    const text = `{"datasetIds":[${list.join(",")}]}`;
+    for (let end = 0; end < text.length; end += 1) expect(read(text.slice(0, end))).toBeUndefined();
+  });
+});
+
+test("the ids of a batch in the binary format are those of a message that is whole", () => {
+  const message = Buffer.from(
+    toBinary(
+      BatchGetTileTokensRequestSchema,
+      create(BatchGetTileTokensRequestSchema, { datasetIds: [...ids] }),
+    ),
+  );
+  for (let end = 0; end <= message.length; end += 1) {
+    const whole = end / (message.length / ids.length);
+    const expected = whole >= 1 && Number.isInteger(whole) ? ids.slice(0, whole) : undefined;
+    expect(idsOfProto(message.subarray(0, end))?.texts()).toEqual(expected);
+  }
+});
+
+test("an id is told apart from one that differs anywhere", () => {
+  const [id = ""] = ids;
+  const found = idsOfJson(Buffer.from(`{"datasetIds":["${id}"]}`));
+  for (let at = 0; at < id.length; at += 1) {
+    const other = `${id.slice(0, at)}x${id.slice(at + 1)}`;
+    const others = idsOfJson(Buffer.from(`{"datasetIds":["${id}","${other}"]}`));
+    const words = others?.wordsAt(1) ?? new Int32Array();
+    expect(found?.isAt(0, words)).toBe(false);
+    expect(others?.isAt(1, words)).toBe(true);
+    expect(others?.hashAt(1)).not.toBe(others?.hashAt(0));
+  }
+});
