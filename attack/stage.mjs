@@ -49,8 +49,12 @@ import { cpuSeconds, highestMb, resetHighest, residentMb, socketsOf, socketsTo }
 
 const WARM_MS = 2_500;
 const SHORT_WARM_MS = 200;
-/** Of each kind of call, before memory is taken: code that is compiled and loaded then is no attack's doing. */
-const WARM_CALLS = 30;
+/**
+ * Of each kind of call, before memory is taken: code that is compiled and loaded then is no attack's doing. So many that V8 has
+ * optimized what a flood takes: until then, each turn of the event loop is long, and accepts one connection.
+ */
+const WARM_CALLS = 500;
+const SHORT_WARM_CALLS = 30;
 const LEFT_AFTER_MS = 5_000;
 const HONEST_BATCH = 20;
 const SAMPLE_EVERY_MS = 50;
@@ -70,7 +74,7 @@ export async function openStage({ fixture, databasePorts }, target, { short, isW
     return [...socketsOf(pid)].filter((socket) => !databases.has(socket));
   };
 
-  if (!isWarm) await warmUp(target, fixture);
+  if (!isWarm) await warmUp(target, fixture, short ? SHORT_WARM_CALLS : WARM_CALLS);
   await delay(100);
   const idle = new Set(ownSockets());
   const clients = startNode([file("honest.mjs")]);
@@ -176,8 +180,8 @@ export async function openStage({ fixture, databasePorts }, target, { short, isW
   return stage;
 }
 
-/** @param {import("./arena.mjs").Target} target @param {import("../bench/fixture.mjs").Fixture} fixture */
-async function warmUp(target, { datasets, apiKey, serviceToken }) {
+/** @param {import("./arena.mjs").Target} target @param {import("../bench/fixture.mjs").Fixture} fixture @param {number} calls */
+async function warmUp(target, { datasets, apiKey, serviceToken }, calls) {
   const ids = datasets.map(({ id }) => id);
   const key = { "x-api-key": apiKey };
   const service = { authorization: `Bearer ${serviceToken}` };
@@ -191,7 +195,7 @@ async function warmUp(target, { datasets, apiKey, serviceToken }) {
   const refused = '{"dataset_ids":["","",""]}';
   const agent = createAgent(target, { keepAlive: true, maxSockets: 4 });
   const session = openSession(target);
-  for (let round = 0; round < WARM_CALLS; round++) {
+  for (let round = 0; round < calls; round++) {
     await Promise.all([
       ...["/tilegate.v1.TileTokenService/BatchGetTileTokens", "/api/tiles/tokens/"].flatMap((path) => [
         call(target, { path, agent, headers: json, body: JSON.stringify({ dataset_ids: ids }) }),

@@ -5,6 +5,8 @@ import { receivedIsRead } from "./received.js";
 export interface Connection {
   /** Its exchanges that there was room for. */
   admitted: number;
+  /** Whether its client has ever taken a whole answer that was no refusal. */
+  hasRead: boolean;
 }
 
 /**
@@ -88,7 +90,10 @@ const REFUSALS_OF_A_FLOOD = 500;
 const PATIENCE_MS = 250;
 const PATIENCE_LOOKS = 4;
 
-/** With less room than this part there is no time for patience: others are being refused. */
+/**
+ * This part of the room is for clients that have read an answer before: those of a flood have not. With less room than it there is
+ * no time for patience, either: others are being refused.
+ */
 const KEPT_FREE = 1 / 10;
 
 /**
@@ -178,7 +183,7 @@ export function createExchanges({ limits, classes }: ExchangesOptions): Exchange
   }
 
   function hasRoomFor({ connection, callClass }: Exchange): boolean {
-    const left = limits.maxCalls - admitted;
+    const left = limits.maxCalls * (connection.hasRead ? 1 : 1 - KEPT_FREE) - admitted;
     if (left <= 0 || connection.admitted >= Math.max(FIRST_CALLS, left * SHARE_OF_ROOM)) return false;
     return callClass === undefined || hasRoomInClass(connection, callClass);
   }

@@ -45,7 +45,7 @@ export function createHttp1(options: ProtocolOptions): ProtocolServer {
   });
   server.on("request", (request, response) => {
     const { socket } = request;
-    const connection = connections.get(socket) ?? { admitted: 0 };
+    const connection = connections.get(socket) ?? { admitted: 0, hasRead: false };
     connections.set(socket, connection);
     const exchange = new Http1Exchange(connection, request, response);
     const isAdmitted = exchanges.begin(exchange);
@@ -126,7 +126,9 @@ class Http1Exchange extends Exchange {
     this.request.socket.destroy();
   }
 
-  ended() {}
+  ended() {
+    this.connection.hasRead ||= this.isAdmitted && this.answer.writableFinished;
+  }
 }
 
 function refuse(request: IncomingMessage, response: ServerResponse): void {

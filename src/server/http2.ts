@@ -12,7 +12,7 @@ import { Exchange, type Connection as ExchangesConnection } from "./exchanges.js
 import type { ProtocolOptions, ProtocolServer } from "./http1.js";
 import { destroyAfterLinger } from "./linger.js";
 import { receivedIsRead } from "./received.js";
-import { MAX_REFUSAL_BYTES, refusalOf } from "./refusals.js";
+import { MAX_REFUSAL_BYTES, refusalOf, refuseConnection } from "./refusals.js";
 
 const {
   NGHTTP2_NO_ERROR: NO_ERROR,
@@ -37,8 +37,6 @@ interface Connection extends ExchangesConnection {
   usedMs: number;
   openStreams: number;
   hasSettings: boolean;
-  /** Whether it has ever taken a whole answer that was no refusal. */
-  hasRead: boolean;
   isLeaving: boolean;
   /** Whether the client has ended its side. */
   hasEnded: boolean;
@@ -219,6 +217,11 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
 
   return {
     accept(socket) {
+      // Of a flood, what comes with the first bytes would only be refused, after it has taken 200 kB.
+      if (exchanges.isFlooded()) {
+        refuseConnection(socket, "http2");
+        return;
+      }
       destroyAfterLinger(socket);
       server.emit("connection", socket);
     },
