@@ -7,7 +7,7 @@ import { median } from "./statistics.mjs";
  * @property {string} server
  * @property {readonly import("./generator/main.mjs").Request[]} requests
  * @property {number} [inFlight]
- * @property {(sample: Buffer) => void} [check] Throws for a wrong answer.
+ * @property {(sample: Buffer, period: import("./answers.mjs").Period) => void} [check] Throws for a wrong answer.
  *
  * @typedef {object} Measurement
  * @property {number} callsPerSecond
@@ -61,11 +61,13 @@ async function warmUp(bench, { server, requests, inFlight }) {
 async function measure(bench, { name, server, requests, inFlight, check }, seconds) {
   const { port, process } = await bench.server(server);
   const before = await process.usage();
+  const begin = Date.now() / 1000;
   const outcome = await bench
     .load({ port, requests, seconds, ...(inFlight && { inFlight }) })
     .catch((error) => Promise.reject(new Error(`${name}: ${error.message}`)));
+  const end = Date.now() / 1000;
   const after = await process.usage();
-  for (const sample of outcome.samples) check?.(sample);
+  for (const sample of outcome.samples) check?.(sample, { begin, end });
   const cpuSeconds = after.cpuSeconds - before.cpuSeconds;
   return {
     callsPerSecond: outcome.calls / outcome.seconds,

@@ -47,14 +47,22 @@ export class IdList {
     return new IdList(message, head.length, distance, size);
   }
 
-  /** Undefined if there is none, or one that is not as long as an id. */
+  /** Undefined if there is none, or one that is not as long as an id or not ASCII. */
   static of(texts: readonly string[]): IdList | undefined {
     if (texts.length === 0 || texts.some((text) => text.length !== ID_BYTES)) return undefined;
-    return new IdList(Buffer.from(texts.join(""), "latin1"), 0, ID_BYTES, texts.length);
+    const message = Buffer.from(texts.join(""));
+    // Longer if any is not ASCII.
+    return message.length === texts.length * ID_BYTES
+      ? new IdList(message, 0, ID_BYTES, texts.length)
+      : undefined;
+  }
+
+  private beginOf(index: number): number {
+    return this.first + index * this.distance;
   }
 
   textAt(index: number): string {
-    const begin = this.first + index * this.distance;
+    const begin = this.beginOf(index);
     return this.message.toString("latin1", begin, begin + ID_BYTES);
   }
 
@@ -64,7 +72,7 @@ export class IdList {
 
   /** The same for the same id. Of two others it may be the same as well. */
   hashAt(index: number): number {
-    const begin = this.first + index * this.distance;
+    const begin = this.beginOf(index);
     let hash = 0;
     for (let word = 0; word < ID_WORDS; word += 1) {
       hash = Math.imul(hash ^ this.words.getInt32(begin + word * WORD_BYTES), FACTOR);
@@ -74,12 +82,12 @@ export class IdList {
   }
 
   wordsAt(index: number): IdWords {
-    const begin = this.first + index * this.distance;
+    const begin = this.beginOf(index);
     return Int32Array.from({ length: ID_WORDS }, (_, word) => this.words.getInt32(begin + word * WORD_BYTES));
   }
 
   isAt(index: number, words: IdWords): boolean {
-    const begin = this.first + index * this.distance;
+    const begin = this.beginOf(index);
     for (let word = 0; word < ID_WORDS; word += 1) {
       if (this.words.getInt32(begin + word * WORD_BYTES) !== words[word]) return false;
     }

@@ -183,8 +183,9 @@ export function createExchanges({ limits, classes }: ExchangesOptions): Exchange
   }
 
   function hasRoomFor({ connection, callClass }: Exchange): boolean {
-    const left = limits.maxCalls * (connection.hasRead ? 1 : 1 - KEPT_FREE) - admitted;
-    if (left <= 0 || connection.admitted >= Math.max(FIRST_CALLS, left * SHARE_OF_ROOM)) return false;
+    const left = limits.maxCalls - admitted;
+    const kept = connection.hasRead ? 0 : limits.maxCalls * KEPT_FREE;
+    if (left <= kept || connection.admitted >= Math.max(FIRST_CALLS, left * SHARE_OF_ROOM)) return false;
     return callClass === undefined || hasRoomInClass(connection, callClass);
   }
 

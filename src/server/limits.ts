@@ -52,8 +52,8 @@ export const defaultLimits: ServerLimits = {
   idleTimeoutMs: 620_000,
   // An idle HTTP/2 connection takes 20 kB, so these take 80 MB.
   maxConnections: 4_096,
-  // Half of what RFC 9113 recommends as the least: 300 connections that open 100 streams each take 140 MB before the event
-  // loop has come round once, whatever is done about them. So many calls of 1 ms are 50,000 a second on one connection.
+  // Half of what RFC 9113 recommends as the least: 300 connections that open 100 streams each would take 140 MB before the
+  // event loop has come round once. So many calls of 1 ms are 50,000 a second on one connection.
   maxConcurrentStreams: 50,
   // A stream takes about 20 kB besides its answer, so these take 30 MB. Calls that the caches answer are open for a
   // moment; of those that wait for the database, for 0.7 s at most, PostgreSQL answers about as many as this leaves.

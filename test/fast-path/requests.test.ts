@@ -29,6 +29,10 @@ describe("the ids of a batch in JSON", () => {
     ["the field twice", `{"datasetIds":[${list[0]}],"datasetIds":[${list[1]}]}`],
     ["the field under both names", `{"datasetIds":[${list[0]}],"dataset_ids":[${list[1]}]}`],
     ["an id that is too short", `{"datasetIds":[${list[0]},"x"]}`],
+    [
+      "an escape that is an ASCII character but for its upper byte",
+      `{"datasetIds":["${"0".repeat(35)}\\u0130"]}`,
+    ],
     ["a number", `{"datasetIds":[${list[0]},1]}`],
     ["no list", `{"datasetIds":${list[0]}}`],
     ["none", '{"datasetIds":[]}'],

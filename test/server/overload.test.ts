@@ -108,6 +108,30 @@ describe("more calls than there is room for", () => {
     await Promise.all([get(one), get(other)]);
   });
 
+  test.each(["1.1", "2"] as const)(
+    "over HTTP/%s, a client that has read an answer finds a place where new ones find none",
+    async (httpVersion) => {
+      const { server, inFlight, release } = await serve({ limits: { maxCalls: 10 } });
+      const known = createClient(
+        TileTokenService,
+        createConnectTransport({ baseUrl: server.url, httpVersion }),
+      );
+      const connect = () => createClient(TileTokenService, createGrpcTransport({ baseUrl: server.url }));
+      await known.batchGetTileTokens({ datasetIds: [datasetId] });
+      const served: Promise<unknown>[] = [];
+      while (served.length < 9) {
+        served.push(connect().getTileToken({ datasetId }));
+        await inFlight(served.length);
+      }
+      const error = await connect().getTileToken({ datasetId }).catch(ConnectError.from);
+      expect(error).toMatchObject({ code: Code.ResourceExhausted });
+      served.push(known.getTileToken({ datasetId }));
+      await inFlight(10);
+      release();
+      await Promise.all(served);
+    },
+  );
+
   test("one connection takes no more than a share of the room that is left, so that others find a place", async () => {
     const { server, inFlight, release } = await serve({ limits: { maxCalls: 30 } });
     const connect = () => createClient(TileTokenService, createGrpcTransport({ baseUrl: server.url }));
@@ -118,15 +142,15 @@ describe("more calls than there is room for", () => {
         ({ code }: ConnectError) => Code[code],
       ),
     );
-    // A tenth is for those that have read an answer. Half of what is left then: 9 of 27.
-    await inFlight(9);
+    // Half of what is left: 10 of 30.
+    await inFlight(10);
     const served = [modest.getTileToken({ datasetId }), modest.getTileToken({ datasetId })];
-    await inFlight(11);
+    await inFlight(12);
     release();
     await Promise.all(served);
     expect((await Promise.all(outcomes)).toSorted()).toEqual([
-      ...Array(21).fill("ResourceExhausted"),
-      ...Array(9).fill("served"),
+      ...Array(20).fill("ResourceExhausted"),
+      ...Array(10).fill("served"),
     ]);
   });
 
