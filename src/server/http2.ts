@@ -8,9 +8,10 @@ import {
   type ServerHttp2Stream,
   type ServerOptions,
 } from "node:http2";
+import type { Socket } from "node:net";
 import { Exchange, type Connection as ExchangesConnection } from "./exchanges.js";
 import type { ProtocolOptions, ProtocolServer } from "./http1.js";
-import { destroyAfterLinger } from "./linger.js";
+import { destroyAfterLinger, LINGER_MS } from "./linger.js";
 import { receivedIsRead } from "./received.js";
 import { MAX_REFUSAL_BYTES, refusalOf, refuseConnection } from "./refusals.js";
 
@@ -32,6 +33,8 @@ export interface Http2Server extends ProtocolServer {
 
 interface Connection extends ExchangesConnection {
   readonly session: ServerHttp2Session;
+  /** The session gives out a proxy only, and nothing once it is destroyed. */
+  readonly socket: Socket;
   readonly beganMs: number;
   /** The end of its last call. */
   usedMs: number;
@@ -40,6 +43,8 @@ interface Connection extends ExchangesConnection {
   isLeaving: boolean;
   /** Whether the client has ended its side. */
   hasEnded: boolean;
+  /** Since when it is only to be closed, as far as looks have noticed. */
+  overSinceMs: number | undefined;
   /** When a ping was sent that has not been answered yet. */
   pingedMs: number | undefined;
   /** Up to here it has sent whole header blocks, as an answered ping proved. */
@@ -83,6 +88,8 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
   const connections = new Map<Http2Session, Connection>();
   /** What waits for its turn, the oldest first. */
   const arrived: Arrived[] = [];
+  /** What a session is being made of. */
+  let accepted: Socket;
   let leaving = false;
 
   const server = createServer(
@@ -132,6 +139,7 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
     const nowMs = performance.now();
     const connection: Connection = {
       session,
+      socket: accepted,
       admitted: 0,
       beganMs: nowMs,
       usedMs: nowMs,
@@ -140,6 +148,7 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
       hasRead: false,
       isLeaving: false,
       hasEnded: false,
+      overSinceMs: undefined,
       pingedMs: undefined,
       provenBytes: 0,
     };
@@ -183,14 +192,26 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
 
   function look(connection: Connection, nowMs: number) {
     const { session } = connection;
-    if (!connection.hasSettings) {
+    if (session.destroyed || (session.closed && connection.openStreams === 0)) {
+      lookForUnsent(connection, nowMs);
+    } else if (!connection.hasSettings) {
       if (nowMs - connection.beganMs >= limits.headersTimeoutMs) session.destroy();
     } else if (connection.openStreams === 0 && nowMs - connection.usedMs >= limits.idleTimeoutMs) {
       // Pings do not count as use: a client that keeps an unused connection alive gets a GOAWAY all the same.
       session.close();
-    } else if (!session.destroyed && !connection.hasEnded) {
+    } else if (!connection.hasEnded) {
       lookForEndlessHeaders(connection, nowMs);
     }
+  }
+
+  /**
+   * Node closes the socket of a session that is over once all is written. That is never where the client does not read what
+   * came before, or, over TLS, where an earlier write failed because the client had gone.
+   */
+  function lookForUnsent(connection: Connection, nowMs: number) {
+    connection.overSinceMs ??= nowMs;
+    const timeoutMs = connection.hasEnded ? LINGER_MS : limits.answerTimeoutMs;
+    if (nowMs - connection.overSinceMs >= timeoutMs) connection.socket.destroy();
   }
 
   /**
@@ -223,6 +244,7 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
         return;
       }
       destroyAfterLinger(socket);
+      accepted = socket;
       server.emit("connection", socket);
     },
     look() {
@@ -269,8 +291,9 @@ class Http2Exchange extends Exchange {
     this.answer.close(reason === "late" ? CANCEL : ENHANCE_YOUR_CALM);
   }
 
+  /** Not by its session, which would wait until the client has read what is written. */
   disconnect() {
-    this.connection.session.destroy();
+    this.connection.socket.destroy();
   }
 
   ended() {

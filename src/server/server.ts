@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer as createTcpServer, isIPv6, type Socket } from "node:net";
-import { createServer as createTlsServer, TLSSocket } from "node:tls";
+import { createServer as createTlsServer, TLSSocket, type Server as TlsServer } from "node:tls";
 import { createExchanges } from "./exchanges.js";
 import { awaitFirstBytes } from "./first-bytes.js";
 import { type HttpHandler, hasUsableAuthority } from "./http-handler.js";
@@ -83,7 +83,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     }
     remember(sockets, socket);
     if (isRefused) refuse(socket);
-    else if (secure) secure.emit("connection", socket);
+    else if (secure) shakeHands(secure, socket);
     else receive(socket);
   });
 
@@ -95,7 +95,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       ALPNProtocols: ["h2", "http/1.1"],
       handshakeTimeout: limits.headersTimeoutMs,
     });
-  secure?.on("secureConnection", receive);
+  secure?.on("secureConnection", (socket) => {
+    socket.allowHalfOpen = tcp.allowHalfOpen;
+    receive(socket);
+  });
   secure?.on("tlsClientError", (_error, socket) => socket.destroy());
 
   function receive(socket: Socket) {
@@ -175,6 +178,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     close,
     [Symbol.asyncDispose]: () => close({ graceMs: 0 }),
   };
+}
+
+/** A client that closes its side before the handshake is done gets no answer, and so need not be waited for. */
+function shakeHands(secure: TlsServer, socket: Socket) {
+  socket.allowHalfOpen = false;
+  secure.emit("connection", socket);
 }
 
 /** @returns What takes it out of the set, as its closing does. */

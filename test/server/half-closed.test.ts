@@ -68,3 +68,21 @@ describe.each([false, true])("an HTTP/2 client that ends its side, as curl does 
     await client.ended;
   });
 });
+
+test("a client that ends its side before the TLS handshake is done is not waited for", async () => {
+  const { server } = await serve({ limits, tls: await createCertificate() });
+  const client = await connectRaw(server.port);
+  client.socket.end(Buffer.from([0x16, 3, 1]));
+  await client.ended;
+});
+
+/** So many, for which of its writes meets the reset is a matter of chance. */
+const GONE = 50;
+
+test("clients that are gone as soon as their TLS handshake is done leave no connection behind", async () => {
+  const tls = await createCertificate();
+  const { server } = await serve({ limits: { ...limits, idleTimeoutMs: 50 }, tls });
+  const clients = Array.from({ length: GONE }, () => connectRaw(server.port, tls.cert));
+  for (const { socket } of await Promise.all(clients)) socket.end(() => socket.destroy());
+  await server.close({ graceMs: limits.answerTimeoutMs });
+});

@@ -18,6 +18,9 @@ const classes = new Map([[watchPath, { maxCalls: 9, maxCallsPerConnection: 9, is
 const MAX_WINDOW = 2 ** 31 - 1;
 const MORE_WINDOW = Buffer.from([0x7f, 0xff, 0, 0]);
 
+/** Longer than a test may take. */
+const NEVER_MS = 300_000;
+
 /** More than the buffers of both machines take for a client that reads nothing. */
 const hugeAnswer = Buffer.alloc(64 * 1024 * 1024);
 
@@ -153,4 +156,6 @@ test("a client that reads nothing at all, not even that its answer was reset, is
   raw.socket.pause();
   raw.socket.write(Buffer.concat([http2Frame(8, 0, 0, MORE_WINDOW), http2Request(1, "/")]));
   await closed;
+  // Its connection is gone as well: nothing is left to wait for.
+  await server.close({ graceMs: NEVER_MS });
 });
