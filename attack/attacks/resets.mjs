@@ -3,6 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { parseFrames } from "../../bench/generator/http2-frames.mjs";
 import {
   ACK,
+  connectEvent,
   DATA,
   END_HEADERS,
   END_STREAM,
@@ -17,6 +18,8 @@ import {
 } from "../client.mjs";
 
 const CONNECTIONS = 200;
+/** So many are opened together. */
+const AT_ONCE = 20;
 /** Below 33, at which nghttp2 ends the connection. */
 const PER_SECOND = 30;
 const SECONDS = 10;
@@ -83,7 +86,7 @@ export const attackers = {
     };
     /** @type {Promise<void>[]} */
     const allRead = [];
-    const sockets = Array.from({ length: connections }, () => {
+    const open = async () => {
       const socket = openSocket(address, "h2");
       const isRead = new Promise((/** @type {(value: void) => void} */ resolve) => {
         const parse = parseFrames({
@@ -101,8 +104,17 @@ export const attackers = {
           frame(WINDOW_UPDATE, 0, 0, uint32(2 ** 31 - 1 - 65_535)),
         ]),
       );
+      await new Promise((resolve) => {
+        socket.once("close", resolve);
+        socket.once(connectEvent(address), resolve);
+      });
       return socket;
-    });
+    };
+    /** @type {import("node:net").Socket[]} */
+    const sockets = [];
+    // Resets are tried here, and not a burst of handshakes.
+    while (sockets.length < connections)
+      sockets.push(...(await Promise.all(Array.from({ length: AT_ONCE }, open))));
     const began = performance.now();
     for (let round = 0; round < rounds; round++) {
       const bytes = callOf(1 + 2 * round);
