@@ -10,7 +10,7 @@ const FLAGS = [
   "--wasm-num-compilation-tasks=1",
   // How much of the live heap may become garbage before it is collected. By default as much again or more, and half a
   // gigabyte before the first time.
-  "--heap-growing-percent=30",
+  "--heap-growing-percent=60",
   // The heap for new objects stays at its first megabyte: up to 5 % of the processor's time for 30 MB, and shorter pauses.
   "--semi-space-growth-factor=1",
   // One megabyte is collected sooner than threads for it are woken: 6 % of a call.
