@@ -149,6 +149,13 @@ export function openSocket({ port, tls }, protocol) {
 /** The event after which bytes may be sent. @param {Address} address */
 export const connectEvent = ({ tls }) => (tls ? "secureConnect" : "connect");
 
+/** Resolves once bytes may be sent, or it is closed. @param {import("node:net").Socket} socket @param {Address} address */
+export const connected = (socket, address) =>
+  new Promise((resolve) => {
+    socket.once("close", resolve);
+    socket.once(connectEvent(address), resolve);
+  });
+
 /** @param {Readonly<Record<number, number>>} [settings] By identifier. */
 export function preface(settings = {}) {
   const values = Object.entries(settings).map(([id, value]) => {

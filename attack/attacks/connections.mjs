@@ -4,6 +4,7 @@ import { grpcFrame } from "../../bench/requests.mjs";
 import {
   ACK,
   connectEvent,
+  connected,
   DATA,
   END_HEADERS,
   END_STREAM,
@@ -157,10 +158,7 @@ export const attackers = {
         if (isTold) counts.told += 1;
         else counts.closed += 1;
       });
-      await new Promise((resolve) => {
-        socket.once("close", resolve);
-        socket.once(connectEvent(address), resolve);
-      });
+      await connected(socket, address);
       if (!socket.destroyed) socket.write(isHttp2 ? preface() : "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
     };
     for (let opened = 0; opened < count; opened += AT_ONCE) {

@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { parseFrames } from "../../bench/generator/http2-frames.mjs";
 import {
   ACK,
-  connectEvent,
+  connected,
   DATA,
   END_HEADERS,
   END_STREAM,
@@ -104,10 +104,7 @@ export const attackers = {
           frame(WINDOW_UPDATE, 0, 0, uint32(2 ** 31 - 1 - 65_535)),
         ]),
       );
-      await new Promise((resolve) => {
-        socket.once("close", resolve);
-        socket.once(connectEvent(address), resolve);
-      });
+      await connected(socket, address);
       return socket;
     };
     /** @type {import("node:net").Socket[]} */

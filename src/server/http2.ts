@@ -192,8 +192,10 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
 
   function look(connection: Connection, nowMs: number) {
     const { session } = connection;
-    if (session.destroyed || (session.closed && connection.openStreams === 0)) {
-      lookForUnsent(connection, nowMs);
+    const isOver = session.destroyed || (session.closed && connection.openStreams === 0);
+    connection.overSinceMs = isOver ? (connection.overSinceMs ?? nowMs) : undefined;
+    if (connection.overSinceMs !== undefined) {
+      lookForUnsent(connection, nowMs - connection.overSinceMs);
     } else if (!connection.hasSettings) {
       if (nowMs - connection.beganMs >= limits.headersTimeoutMs) session.destroy();
     } else if (connection.openStreams === 0 && nowMs - connection.usedMs >= limits.idleTimeoutMs) {
@@ -208,10 +210,8 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
    * Node closes the socket of a session that is over once all is written. That is never where the client does not read what
    * came before, or, over TLS, where an earlier write failed because the client had gone.
    */
-  function lookForUnsent(connection: Connection, nowMs: number) {
-    connection.overSinceMs ??= nowMs;
-    const timeoutMs = connection.hasEnded ? LINGER_MS : limits.answerTimeoutMs;
-    if (nowMs - connection.overSinceMs >= timeoutMs) connection.socket.destroy();
+  function lookForUnsent({ socket, hasEnded }: Connection, overForMs: number) {
+    if (overForMs >= (hasEnded ? LINGER_MS : limits.answerTimeoutMs)) socket.destroy();
   }
 
   /**
