@@ -1,6 +1,7 @@
 // @ts-check
+
+import { createVault } from "../dist/domain/api-keys/vault.js";
 import { generateSecret } from "../dist/domain/identity/secret.js";
-import { createVault } from "../dist/domain/keys/vault.js";
 
 /**
  * Inserts public vector datasets, past the service and its caches.

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import "./memory.js";
+import "./v8-flags.js";
 import { run } from "./cli/run.js";
 
 const code = await run(process.argv.slice(2), process.env);

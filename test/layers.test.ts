@@ -5,18 +5,57 @@ import { expect, test } from "vitest";
 
 const src = fileURLToPath(new URL("../src", import.meta.url));
 
-/** What each folder may import of the others. */
+/** What each folder may import of the others. Only compose/ and the command line put them together. */
 const ALLOWED: Record<string, string[]> = {
   domain: ["domain"],
   json: ["json"],
   front: ["front", "domain", "server"],
   rpc: ["rpc", "domain", "front", "schema", "server", "gen/proto"],
   rest: ["rest", "domain", "front", "json", "schema", "server", "gen/proto"],
-  stores: ["stores", "domain", "gen/prisma", "within.js"],
-  identity: ["identity", "domain", "json"],
+  stores: ["stores", "domain", "gen/prisma"],
+  jwt: ["jwt", "domain", "json"],
   schema: ["schema", "domain", "json", "gen/proto"],
   server: ["server", "gen/proto"],
-  "fast-path": ["fast-path", "domain", "front", "rpc", "rest", "schema", "server", "gen/proto", "within.js"],
+  "fast-path": [
+    "fast-path",
+    "domain",
+    "front",
+    "rpc",
+    "rest",
+    "schema",
+    "server",
+    "gen/proto",
+    "stores/within.js",
+  ],
+  config: ["config", "jwt", "stores/redis/url.js"],
+  compose: [
+    "compose",
+    "config",
+    "domain",
+    "fast-path",
+    "front",
+    "jwt",
+    "rest",
+    "rpc",
+    "schema",
+    "server",
+    "stores",
+    "gen/proto",
+  ],
+  demo: ["demo", "compose", "config", "domain"],
+  cli: [
+    "cli",
+    "compose",
+    "config",
+    "demo",
+    "domain",
+    "json",
+    "rpc",
+    "schema",
+    "server",
+    "stores",
+    "gen/proto",
+  ],
 };
 
 interface Import {
@@ -48,6 +87,18 @@ test.each(Object.entries(ALLOWED))("%s/ imports only the folders that it may kno
   expect(strangers).toEqual([]);
   // Or nothing was read.
   expect(imports.length > 0 || allowed.length === 1).toBe(true);
+});
+
+test("every folder is told of", () => {
+  const folders = readdirSync(src, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  expect(folders.map(({ name }) => name).filter((name) => name !== "gen")).toEqual(
+    Object.keys(ALLOWED).toSorted(),
+  );
+});
+
+test("what starts the process leaves the rest to the command line", () => {
+  const files = readdirSync(src).filter((name) => name.endsWith(".ts"));
+  expect(files).toEqual(["main.ts", "v8-flags.ts"]);
 });
 
 test("json/ imports nothing", () => {

@@ -1,6 +1,6 @@
 // @ts-check
 import { fromBinary } from "@bufbuild/protobuf";
-import { createCursors } from "../../dist/cursors.js";
+import { createCursors } from "../../dist/front/cursors.js";
 import { ListApiKeysResponseSchema } from "../../dist/gen/proto/tilegate/v1/api_key_service_pb.js";
 import { insertKeys, sealPage } from "../bulk.mjs";
 import { compare, ratios, round, summarize } from "../compare.mjs";

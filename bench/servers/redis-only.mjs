@@ -4,17 +4,17 @@
 // entries may stay for 0 ms; everything else, the shared level included, is its own. With `--forgetful` the process
 // holds one entry at most: what was decoded and signed is lost as well, as in a replica that has just started.
 import pino from "pino";
-import { createApp } from "../../dist/app.js";
-import { openBackend } from "../../dist/backend.js";
-import { readConfig } from "../../dist/config.js";
+import { createApp } from "../../dist/compose/app.js";
+import { openBackend } from "../../dist/compose/backend.js";
+import { readConfig } from "../../dist/config/config.js";
 import { systemClock as clock } from "../../dist/domain/clock.js";
 import { startServer } from "../../dist/server/server.js";
 import { createCachedDatasetStore, loadDatasets } from "../../dist/stores/cache/cached-dataset-store.js";
 import { datasetCodec } from "../../dist/stores/cache/codecs.js";
 import { createRedisLevel } from "../../dist/stores/cache/redis-level.js";
 import { createVersionedCache } from "../../dist/stores/cache/versioned-cache.js";
-import { createPrismaDatasetStore } from "../../dist/stores/prisma-dataset-store.js";
-import { createRedis } from "../../dist/stores/redis.js";
+import { createPrismaDatasetStore } from "../../dist/stores/prisma/dataset-store.js";
+import { createRedis } from "../../dist/stores/redis/redis.js";
 
 const maxEntries = process.argv.includes("--forgetful") ? 1 : 5_000;
 const config = readConfig(process.env);

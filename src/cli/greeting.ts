@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import type { Config, Secrets } from "../config.js";
+import type { Config, Secrets } from "../config/config.js";
 import { FIRST_DATASET_ID } from "../demo/catalog.js";
 import type { DemoCredentials } from "../demo/seed.js";
 

@@ -2,7 +2,7 @@ import { request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
 import { json } from "node:stream/consumers";
 import type { Command } from "commander";
-import { readConfig, type ServerConfig } from "../config.js";
+import { readConfig, type ServerConfig } from "../config/config.js";
 import { DomainError, invalid } from "../domain/errors.js";
 import { escapeControls } from "./output.js";
 

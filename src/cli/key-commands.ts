@@ -1,10 +1,10 @@
 import { type Command, InvalidArgumentError } from "commander";
+import type { RevealedApiKey } from "../domain/api-keys/api-keys.js";
+import { reencryptApiKeys } from "../domain/api-keys/reencryption.js";
+import type { ApiKeyRefusal } from "../domain/api-keys/restrictions.js";
+import { createVault } from "../domain/api-keys/vault.js";
+import type { RefusedApiKey } from "../domain/api-keys/verification.js";
 import { OPERATOR } from "../domain/identity/principal.js";
-import type { RevealedApiKey } from "../domain/keys/api-keys.js";
-import { reencryptApiKeys } from "../domain/keys/reencryption.js";
-import type { ApiKeyRefusal } from "../domain/keys/restrictions.js";
-import { createVault } from "../domain/keys/vault.js";
-import type { RefusedApiKey } from "../domain/keys/verification.js";
 import { ApiKeySchema } from "../gen/proto/tilegate/v1/api_key_pb.js";
 import {
   ListApiKeysRequestSchema,

@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { readConfig } from "../config.js";
+import { readConfig } from "../config/config.js";
 import { OPERATOR } from "../domain/identity/principal.js";
 import {
   CreateAccountRequestSchema,
@@ -33,7 +33,7 @@ export function createProgram(env: NodeJS.ProcessEnv, version: string): Command 
     .option("--json", "print JSON", false)
     .action(async ({ json }: { json: boolean }) => {
       const config = readConfig(env);
-      const { openDatabase } = await import("../stores/database.js");
+      const { openDatabase } = await import("../stores/prisma/database.js");
       await using database = await openDatabase(config.database);
       const applied = await database.migrate();
       print(

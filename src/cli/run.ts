@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
-import { ConfigError } from "../config.js";
+import { ConfigError } from "../config/config.js";
 import { DomainError } from "../domain/errors.js";
-import { DirectoryInUseError } from "../stores/directory-lock.js";
-import { MigrationError } from "../stores/migrations.js";
+import { DirectoryInUseError } from "../stores/prisma/directory-lock.js";
+import { MigrationError } from "../stores/prisma/migrations.js";
 import { addHealthcheckCommand } from "./healthcheck.js";
 import { COMMAND_OUTPUT, printError } from "./output.js";
 

@@ -1,9 +1,9 @@
 import cluster from "node:cluster";
 import { setTimeout as delay } from "node:timers/promises";
 import pino, { type Logger } from "pino";
-import { createApp } from "../app.js";
-import { type Backend, openBackend } from "../backend.js";
-import { type Config, readConfig } from "../config.js";
+import { createApp } from "../compose/app.js";
+import { type Backend, openBackend } from "../compose/backend.js";
+import { type Config, readConfig } from "../config/config.js";
 import { type DemoCredentials, seedDemo } from "../demo/seed.js";
 import { systemClock } from "../domain/clock.js";
 import { type RunningServer, startServer } from "../server/server.js";

@@ -1,7 +1,7 @@
 import { InvalidArgumentError } from "commander";
 import pino from "pino";
-import type { Backend, UseCases } from "../backend.js";
-import { readConfig } from "../config.js";
+import type { Backend, UseCases } from "../compose/backend.js";
+import { readConfig } from "../config/config.js";
 import { systemClock } from "../domain/clock.js";
 import { OPERATOR } from "../domain/identity/principal.js";
 import { canonicalUuid, isUuid } from "../domain/uuid.js";
@@ -17,7 +17,7 @@ export async function withBackend(
 ): Promise<void> {
   const config = readConfig(env);
   // Not before it is needed: help and a bad configuration needn't wait for it.
-  const { openBackend } = await import("../backend.js");
+  const { openBackend } = await import("../compose/backend.js");
   const log = pino({ level: "warn", base: undefined }, { write: (line) => printError(line.trimEnd()) });
   await using backend = await openBackend({ config, clock: systemClock, log });
   await work(backend);

@@ -1,7 +1,7 @@
-import type { UseCases } from "../backend.js";
+import type { UseCases } from "../compose/backend.js";
+import { readSecretFile, writeSecretFile } from "../config/secrets.js";
+import type { ApiKeys } from "../domain/api-keys/api-keys.js";
 import { OPERATOR } from "../domain/identity/principal.js";
-import type { ApiKeys } from "../domain/keys/api-keys.js";
-import { readSecretFile, writeSecretFile } from "../secrets.js";
 import { DEMO_ACCOUNT, DEMO_DATASETS, DEMO_PRIVATE_DATASET_ID } from "./catalog.js";
 
 /** What a new user needs to try the service out. */

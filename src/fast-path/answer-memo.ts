@@ -1,4 +1,4 @@
-import { createSecondMemo, type SecondMemoOptions } from "../front/second-memo.js";
+import { createSecondMemo, type SecondMemoOptions } from "../domain/second-memo.js";
 
 /** Gives the same answer to the same question again, within a second and as long as nothing has changed. */
 export interface AnswerMemo {

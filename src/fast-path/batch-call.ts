@@ -1,9 +1,9 @@
 import { decideAccess, isOpen } from "../domain/access/access.js";
 import { bytesOfDataset } from "../domain/datasets/dataset-bytes.js";
 import type { Caller } from "../domain/identity/principal.js";
-import { type KnownDataset, refusalOf, type TileTokens } from "../domain/tokens/tile-tokens.js";
+import { createSecondMemo, type SecondMemo, type SecondMemoOptions } from "../domain/second-memo.js";
+import { type KnownDataset, refusalOf, type TileTokens } from "../domain/tile-tokens/tile-tokens.js";
 import { isCanonicalUuid } from "../domain/uuid.js";
-import { createSecondMemo, type SecondMemo, type SecondMemoOptions } from "../front/second-memo.js";
 import { binaryEncoding, type Encoding, geoLensEncoding, jsonEncoding } from "./encodings.js";
 import type { HotCall, Question } from "./hot-call.js";
 import type { IdList, IdWords } from "./id-list.js";

@@ -1,5 +1,5 @@
 import { create, toBinary, toJsonString } from "@bufbuild/protobuf";
-import type { TileToken, TileTokenRefusal } from "../domain/tokens/tile-tokens.js";
+import type { TileToken, TileTokenRefusal } from "../domain/tile-tokens/tile-tokens.js";
 import { BatchGetTileTokensResponseSchema } from "../gen/proto/tilegate/v1/tile_token_service_pb.js";
 import { toJson } from "../rest/geolens.js";
 import { toResult } from "../rpc/tile-token-service.js";

@@ -1,10 +1,10 @@
 import type { Logger } from "pino";
 import type { Clock } from "../domain/clock.js";
 import type { Caller } from "../domain/identity/principal.js";
+import type { SecondMemoOptions } from "../domain/second-memo.js";
 import type { Call } from "../front/call.js";
-import type { SecondMemoOptions } from "../front/second-memo.js";
 import { type HeaderList, type HttpRequest, hasUsableAuthority } from "../server/http-handler.js";
-import { within } from "../within.js";
+import { within } from "../stores/within.js";
 import { type AnswerMemo, createAnswerMemos } from "./answer-memo.js";
 import type { Answer, HotCall, Question } from "./hot-call.js";
 import { type Body, json, LONGEST_WAIT_MS, WIRES, type Wire, wireOf } from "./wire.js";

@@ -1,6 +1,6 @@
 import { create, toBinary, toJsonString } from "@bufbuild/protobuf";
 import { decideAccess, isOpen } from "../domain/access/access.js";
-import type { TileToken, TileTokens } from "../domain/tokens/tile-tokens.js";
+import type { TileToken, TileTokens } from "../domain/tile-tokens/tile-tokens.js";
 import { isCanonicalUuid } from "../domain/uuid.js";
 import { GetTileTokenResponseSchema } from "../gen/proto/tilegate/v1/tile_token_service_pb.js";
 import { toToken } from "../rpc/tile-token-service.js";

@@ -1,7 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import { create, fromBinary, fromJsonString, toBinary, toJsonString } from "@bufbuild/protobuf";
+import type { ApiKeyVerification } from "../domain/api-keys/verification.js";
 import { requireManager } from "../domain/identity/management.js";
-import type { ApiKeyVerification } from "../domain/keys/verification.js";
 import {
   type VerifyApiKeyRequest,
   VerifyApiKeyRequestSchema,

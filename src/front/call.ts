@@ -1,6 +1,6 @@
+import type { Credentials } from "../domain/authentication/authenticator.js";
 import type { Clock } from "../domain/clock.js";
 import { overloaded } from "../domain/errors.js";
-import type { Credentials } from "../domain/identity/authenticator.js";
 import type { Caller } from "../domain/identity/principal.js";
 import type { HttpRequest, HttpResponse } from "../server/http-handler.js";
 import { type Body, createBody, isGone } from "./body.js";

@@ -1,9 +1,9 @@
+import type { Authenticator, Credentials } from "../domain/authentication/authenticator.js";
 import type { Clock } from "../domain/clock.js";
-import type { Authenticator, Credentials } from "../domain/identity/authenticator.js";
 import type { Caller } from "../domain/identity/principal.js";
+import { createSecondMemo } from "../domain/second-memo.js";
 import { bytesOfTexts } from "../domain/text-bytes.js";
 import { isAnonymous, keyOf } from "./credentials.js";
-import { createSecondMemo } from "./second-memo.js";
 
 /** Resolves credentials, and takes the same ones for the same caller again, within a second and as long as nothing has changed. */
 export interface Callers {

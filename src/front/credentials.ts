@@ -1,4 +1,4 @@
-import type { Credentials } from "../domain/identity/authenticator.js";
+import type { Credentials } from "../domain/authentication/authenticator.js";
 import type { HttpRequest } from "../server/http-handler.js";
 
 /** No header can have it, so that no two values together look like one. */

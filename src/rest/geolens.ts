@@ -3,7 +3,7 @@ import type {
   TileToken,
   TileTokenRefusal,
   TileTokens,
-} from "../domain/tokens/tile-tokens.js";
+} from "../domain/tile-tokens/tile-tokens.js";
 import { canonicalUuid, isUuid } from "../domain/uuid.js";
 import { BatchGetTileTokensRequestSchema } from "../gen/proto/tilegate/v1/tile_token_service_pb.js";
 import { listLimits } from "../schema/validate.js";

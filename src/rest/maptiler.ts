@@ -1,8 +1,8 @@
 import { z } from "zod";
+import type { ApiKeys, RevealedApiKey } from "../domain/api-keys/api-keys.js";
+import type { ApiKeyChange } from "../domain/api-keys/settings.js";
 import { DomainError, invalid, notFound } from "../domain/errors.js";
 import { requireManager } from "../domain/identity/management.js";
-import type { ApiKeys, RevealedApiKey } from "../domain/keys/api-keys.js";
-import type { ApiKeyChange } from "../domain/keys/settings.js";
 import { DEFAULT_PAGE_LIMIT, type ListRequest } from "../domain/page.js";
 import { ApiKeySchema } from "../gen/proto/tilegate/v1/api_key_pb.js";
 import { ListApiKeysRequestSchema } from "../gen/proto/tilegate/v1/api_key_service_pb.js";

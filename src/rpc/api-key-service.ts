@@ -1,11 +1,11 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs, durationMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
+import type { ApiKeys, RevealedApiKey } from "../domain/api-keys/api-keys.js";
+import type { ApiKeyRefusal } from "../domain/api-keys/restrictions.js";
+import type { ApiKeyChange } from "../domain/api-keys/settings.js";
+import type { ApiKeyRequest, ApiKeyVerdict, ApiKeyVerification } from "../domain/api-keys/verification.js";
 import { invalid } from "../domain/errors.js";
-import type { ApiKeys, RevealedApiKey } from "../domain/keys/api-keys.js";
-import type { ApiKeyRefusal } from "../domain/keys/restrictions.js";
-import type { ApiKeyChange } from "../domain/keys/settings.js";
-import type { ApiKeyRequest, ApiKeyVerdict, ApiKeyVerification } from "../domain/keys/verification.js";
 import {
   type ApiKeySchema,
   type ApiKey as WireApiKey,

@@ -6,7 +6,7 @@ import type {
   TileTokenRefusal,
   TileTokens,
   VectorTileToken,
-} from "../domain/tokens/tile-tokens.js";
+} from "../domain/tile-tokens/tile-tokens.js";
 import { canonicalUuid } from "../domain/uuid.js";
 import {
   type RasterTileTokenSchema,

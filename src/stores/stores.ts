@@ -1,10 +1,9 @@
 import type { Logger } from "pino";
 import type { AccountStore, ServiceTokenStore } from "../domain/accounts/account.js";
+import type { ApiKeyStore, LastUsedRecorder, RateLimiter } from "../domain/api-keys/api-key.js";
 import type { Clock } from "../domain/clock.js";
 import type { DatasetCache, DatasetStore } from "../domain/datasets/dataset.js";
-import type { ApiKeyStore, LastUsedRecorder, RateLimiter } from "../domain/keys/api-key.js";
 import type { CacheName } from "./cache/announcements.js";
-import { createBreaker } from "./cache/breaker.js";
 import {
   createCachedAccountStore,
   createCachedServiceTokenStore,
@@ -25,14 +24,15 @@ import {
   type SharedLevel,
   type VersionedCache,
 } from "./cache/versioned-cache.js";
-import type { Database } from "./database.js";
-import { createLastUsedRecorder } from "./last-used.js";
-import { createPrismaAccountStore } from "./prisma-account-store.js";
-import { createPrismaApiKeyStore } from "./prisma-api-key-store.js";
-import { createPrismaDatasetStore } from "./prisma-dataset-store.js";
-import { createPrismaServiceTokenStore } from "./prisma-service-token-store.js";
-import { createLocalRateLimiter, createRedisRateLimiter } from "./rate-limiter.js";
-import type { RedisConnection } from "./redis.js";
+import { createPrismaAccountStore } from "./prisma/account-store.js";
+import { createPrismaApiKeyStore } from "./prisma/api-key-store.js";
+import type { Database } from "./prisma/database.js";
+import { createPrismaDatasetStore } from "./prisma/dataset-store.js";
+import { createLastUsedRecorder } from "./prisma/last-used.js";
+import { createPrismaServiceTokenStore } from "./prisma/service-token-store.js";
+import { createBreaker } from "./redis/breaker.js";
+import { createLocalRateLimiter, createRedisRateLimiter } from "./redis/rate-limiter.js";
+import type { RedisConnection } from "./redis/redis.js";
 
 /** Everything that the domain's ports need: Prisma behind caches, coherent with the other replicas. */
 export interface Stores extends AsyncDisposable {
@@ -166,6 +166,6 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
 
 /** Loads the client only where there is a Redis: it is 8 MB of memory. */
 async function connectRedis(url: string, log: Logger): Promise<RedisConnection> {
-  const { createRedis } = await import("./redis.js");
+  const { createRedis } = await import("./redis/redis.js");
   return createRedis(url, { log });
 }

@@ -1,9 +1,9 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import type { ApiKeyChange } from "../../src/domain/api-keys/settings.js";
 import type { DatasetInput } from "../../src/domain/datasets/dataset-rules.js";
 import { OPERATOR } from "../../src/domain/identity/principal.js";
 import { generateSecret } from "../../src/domain/identity/secret.js";
-import type { ApiKeyChange } from "../../src/domain/keys/settings.js";
 import { ErrorInfoSchema, RetryInfoSchema } from "../../src/gen/proto/google/rpc/error_details_pb.js";
 import { TileTokenService } from "../../src/gen/proto/tilegate/v1/tile_token_service_pb.js";
 import { aVectorDataset, NOW, PROTOCOLS, startTestApp, type TestApp } from "../harness/app.js";

@@ -2,10 +2,10 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { Client } from "@connectrpc/connect";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import type { ApiKeyChange } from "../../src/domain/api-keys/settings.js";
 import type { DatasetInput } from "../../src/domain/datasets/dataset-rules.js";
 import { OPERATOR } from "../../src/domain/identity/principal.js";
 import { generateSecret } from "../../src/domain/identity/secret.js";
-import type { ApiKeyChange } from "../../src/domain/keys/settings.js";
 import { ApiKeyRefusal } from "../../src/gen/proto/tilegate/v1/api_key_pb.js";
 import {
   ApiKeyService,

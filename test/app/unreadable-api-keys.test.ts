@@ -1,8 +1,8 @@
 import type { Client } from "@connectrpc/connect";
 import pg from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import type { IssuedApiKey } from "../../src/domain/api-keys/api-keys.js";
 import { OPERATOR } from "../../src/domain/identity/principal.js";
-import type { IssuedApiKey } from "../../src/domain/keys/api-keys.js";
 import { ApiKeyService } from "../../src/gen/proto/tilegate/v1/api_key_service_pb.js";
 import { aVectorDataset, startTestApp, type TestApp } from "../harness/app.js";
 import { createTestDatabase, postgresUrl, type TestDatabase } from "../harness/postgres.js";

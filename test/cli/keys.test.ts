@@ -1,11 +1,11 @@
 import { randomBytes } from "node:crypto";
 import pino from "pino";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { openBackend, type UseCases } from "../../src/backend.js";
-import { readConfig } from "../../src/config.js";
+import { openBackend, type UseCases } from "../../src/compose/backend.js";
+import { readConfig } from "../../src/config/config.js";
+import type { ApiKeyChange } from "../../src/domain/api-keys/settings.js";
 import { OPERATOR } from "../../src/domain/identity/principal.js";
 import { generateSecret } from "../../src/domain/identity/secret.js";
-import type { ApiKeyChange } from "../../src/domain/keys/settings.js";
 import { aVectorDataset } from "../harness/app.js";
 import { runCommand } from "../harness/command.js";
 import { createInstallation, type TestInstallation } from "../harness/installation.js";

@@ -18,7 +18,7 @@ import { postgresUrl } from "../harness/postgres.js";
 import { redisUrl } from "../harness/redis.js";
 import { startTilegate } from "../harness/tilegate.js";
 
-const MEMORY = fileURLToPath(new URL("../../dist/memory.js", import.meta.url));
+const MEMORY = fileURLToPath(new URL("../../dist/v8-flags.js", import.meta.url));
 
 test("this version of Node.js knows every setting of V8 that the service makes", () => {
   // V8 says so on standard error when it doesn't, and goes on.

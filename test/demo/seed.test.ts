@@ -1,9 +1,9 @@
 import { randomBytes } from "node:crypto";
 import pino from "pino";
 import { expect, test } from "vitest";
-import { openBackend } from "../../src/backend.js";
 import { greeting } from "../../src/cli/greeting.js";
-import { readConfig } from "../../src/config.js";
+import { openBackend } from "../../src/compose/backend.js";
+import { readConfig } from "../../src/config/config.js";
 import { seedDemo } from "../../src/demo/seed.js";
 import { temporaryDirectory } from "../harness/data-directory.js";
 import { createInstallation } from "../harness/installation.js";

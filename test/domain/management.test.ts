@@ -9,7 +9,7 @@ import {
   SERVICE,
   STRANGER,
   user,
-} from "./keys/fixture.js";
+} from "./api-keys/fixture.js";
 
 it("service tokens and administrators manage their own account, and no other", () => {
   for (const caller of [SERVICE, user(true), [...API_KEY, ...SERVICE]]) {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { openDatabase } from "../../src/stores/database.js";
-import { createRedis } from "../../src/stores/redis.js";
+import { openDatabase } from "../../src/stores/prisma/database.js";
+import { createRedis } from "../../src/stores/redis/redis.js";
 import { createTestDatabase, postgresUrl } from "../harness/postgres.js";
 import { canStartRedis, redisUrl, startRedis } from "../harness/redis.js";
 import { anybody, eventually, insert, nextRevision, openReplica } from "../stores/cache/replicas.js";

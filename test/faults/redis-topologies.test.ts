@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Dataset } from "../../src/domain/datasets/dataset.js";
-import { createRedis } from "../../src/stores/redis.js";
+import { createRedis } from "../../src/stores/redis/redis.js";
 import { createTestDatabase, postgresUrl, type TestDatabase } from "../harness/postgres.js";
 import { canStartRedis } from "../harness/redis.js";
 import { startTilegate } from "../harness/tilegate.js";

@@ -5,9 +5,9 @@ import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect
 import { createGrpcWebTransport } from "@connectrpc/connect-web";
 import { SignJWT } from "jose";
 import pino from "pino";
-import { createApp } from "../../src/app.js";
-import { openBackend, type UseCases } from "../../src/backend.js";
-import { readConfig } from "../../src/config.js";
+import { createApp } from "../../src/compose/app.js";
+import { openBackend, type UseCases } from "../../src/compose/backend.js";
+import { readConfig } from "../../src/config/config.js";
 import type { Clock } from "../../src/domain/clock.js";
 import { startServer } from "../../src/server/server.js";
 import { createDataDirectory, temporaryDirectory } from "./data-directory.js";

@@ -3,7 +3,7 @@ import { cp, mkdtemp, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inject } from "vitest";
-import { openDatabase } from "../../src/stores/database.js";
+import { openDatabase } from "../../src/stores/prisma/database.js";
 
 export interface TemporaryDirectory extends AsyncDisposable {
   readonly path: string;

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { ApiKey } from "../../src/domain/keys/api-key.js";
+import type { ApiKey } from "../../src/domain/api-keys/api-key.js";
 import { postgresUrl } from "../harness/postgres.js";
 import {
   newAccount,

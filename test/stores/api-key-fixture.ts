@@ -1,14 +1,14 @@
-import { createCursors } from "../../src/cursors.js";
+import { type ApiKeys, createApiKeys } from "../../src/domain/api-keys/api-keys.js";
+import { createVault, type Vault } from "../../src/domain/api-keys/vault.js";
+import { type ApiKeyVerification, createApiKeyVerification } from "../../src/domain/api-keys/verification.js";
 import type { DatasetReader } from "../../src/domain/datasets/dataset.js";
 import type { Caller } from "../../src/domain/identity/principal.js";
-import { type ApiKeys, createApiKeys } from "../../src/domain/keys/api-keys.js";
-import { createVault, type Vault } from "../../src/domain/keys/vault.js";
-import { type ApiKeyVerification, createApiKeyVerification } from "../../src/domain/keys/verification.js";
-import { type Database, openDatabase } from "../../src/stores/database.js";
-import { createPrismaAccountStore } from "../../src/stores/prisma-account-store.js";
-import { createPrismaApiKeyStore } from "../../src/stores/prisma-api-key-store.js";
-import { createPrismaDatasetStore } from "../../src/stores/prisma-dataset-store.js";
-import { createLocalRateLimiter } from "../../src/stores/rate-limiter.js";
+import { createCursors } from "../../src/front/cursors.js";
+import { createPrismaAccountStore } from "../../src/stores/prisma/account-store.js";
+import { createPrismaApiKeyStore } from "../../src/stores/prisma/api-key-store.js";
+import { type Database, openDatabase } from "../../src/stores/prisma/database.js";
+import { createPrismaDatasetStore } from "../../src/stores/prisma/dataset-store.js";
+import { createLocalRateLimiter } from "../../src/stores/redis/rate-limiter.js";
 import { createTestDatabase, type TestDatabase } from "../harness/postgres.js";
 import { newAccount } from "./store-fixture.js";
 

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import type { IssuedApiKey } from "../../src/domain/keys/api-keys.js";
-import { reencryptApiKeys } from "../../src/domain/keys/reencryption.js";
-import { createPrismaApiKeyStore } from "../../src/stores/prisma-api-key-store.js";
+import type { IssuedApiKey } from "../../src/domain/api-keys/api-keys.js";
+import { reencryptApiKeys } from "../../src/domain/api-keys/reencryption.js";
+import { createPrismaApiKeyStore } from "../../src/stores/prisma/api-key-store.js";
 import { postgresUrl } from "../harness/postgres.js";
 import { type ApiKeyFixture, OPERATOR, openApiKeyFixture } from "./api-key-fixture.js";
 

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import type { Account } from "../../src/domain/accounts/account.js";
-import type { ApiKey, ApiKeyStore } from "../../src/domain/keys/api-key.js";
+import type { ApiKey, ApiKeyStore } from "../../src/domain/api-keys/api-key.js";
 import { DuplicateError } from "../../src/domain/store.js";
 import { allPages } from "./account-store-contract.js";
 import { newAccount, newApiKey, newSealedToken } from "./store-fixture.js";

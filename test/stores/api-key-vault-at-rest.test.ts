@@ -3,7 +3,7 @@ import { createHash, randomBytes, randomUUID } from "node:crypto";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { generateSecret } from "../../src/domain/identity/secret.js";
-import { openDatabase } from "../../src/stores/database.js";
+import { openDatabase } from "../../src/stores/prisma/database.js";
 import { postgresUrl } from "../harness/postgres.js";
 import { findProgram } from "../harness/server-process.js";
 import { type ApiKeyFixture, type KeyUseCases, OPERATOR, openApiKeyFixture } from "./api-key-fixture.js";

@@ -6,9 +6,9 @@ import {
   diagnoseMigrationHistory,
   diffMigrationsToSchema,
 } from "../../scripts/schema-engine.mjs";
-import { openDatabase } from "../../src/stores/database.js";
-import { pgliteSession } from "../../src/stores/embedded.js";
-import { applyMigrations, MigrationError, readMigrations } from "../../src/stores/migrations.js";
+import { openDatabase } from "../../src/stores/prisma/database.js";
+import { pgliteSession } from "../../src/stores/prisma/embedded.js";
+import { applyMigrations, MigrationError, readMigrations } from "../../src/stores/prisma/migrations.js";
 import { createTestDatabase, postgresUrl } from "../harness/postgres.js";
 
 const COLUMNS_OF_HISTORY = `

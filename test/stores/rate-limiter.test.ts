@@ -2,10 +2,10 @@ import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import type { Cluster, Redis } from "ioredis";
 import { describe, expect, test, vi } from "vitest";
-import type { RateLimiter } from "../../src/domain/keys/api-key.js";
-import { type Breaker, createBreaker } from "../../src/stores/cache/breaker.js";
-import { createLocalRateLimiter, createRedisRateLimiter } from "../../src/stores/rate-limiter.js";
-import { createRedis } from "../../src/stores/redis.js";
+import type { RateLimiter } from "../../src/domain/api-keys/api-key.js";
+import { type Breaker, createBreaker } from "../../src/stores/redis/breaker.js";
+import { createLocalRateLimiter, createRedisRateLimiter } from "../../src/stores/redis/rate-limiter.js";
+import { createRedis } from "../../src/stores/redis/redis.js";
 import { canStartRedis, redisUrl, startRedis } from "../harness/redis.js";
 
 const LIMIT = { requests: 3, windowSeconds: 60 };

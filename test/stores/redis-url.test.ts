@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { parseRedisUrl } from "../../src/stores/redis-url.js";
+import { parseRedisUrl } from "../../src/stores/redis/url.js";
 
 const PLAIN = {
   topology: "standalone",

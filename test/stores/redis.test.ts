@@ -1,6 +1,6 @@
 import type { Cluster, Redis } from "ioredis";
 import { describe, expect, test, vi } from "vitest";
-import { createRedis } from "../../src/stores/redis.js";
+import { createRedis } from "../../src/stores/redis/redis.js";
 import { canStartRedis, startRedis } from "../harness/redis.js";
 
 const silent = { info: () => {}, warn: () => {} };

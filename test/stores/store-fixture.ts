@@ -1,12 +1,12 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import type { Account, AccountStore, ServiceTokenStore } from "../../src/domain/accounts/account.js";
+import type { ApiKey, ApiKeyStore, SealedToken } from "../../src/domain/api-keys/api-key.js";
 import type { Dataset, DatasetStore } from "../../src/domain/datasets/dataset.js";
-import type { ApiKey, ApiKeyStore, SealedToken } from "../../src/domain/keys/api-key.js";
-import { type Database, type DatabaseOptions, openDatabase } from "../../src/stores/database.js";
-import { createPrismaAccountStore } from "../../src/stores/prisma-account-store.js";
-import { createPrismaApiKeyStore } from "../../src/stores/prisma-api-key-store.js";
-import { createPrismaDatasetStore } from "../../src/stores/prisma-dataset-store.js";
-import { createPrismaServiceTokenStore } from "../../src/stores/prisma-service-token-store.js";
+import { createPrismaAccountStore } from "../../src/stores/prisma/account-store.js";
+import { createPrismaApiKeyStore } from "../../src/stores/prisma/api-key-store.js";
+import { type Database, type DatabaseOptions, openDatabase } from "../../src/stores/prisma/database.js";
+import { createPrismaDatasetStore } from "../../src/stores/prisma/dataset-store.js";
+import { createPrismaServiceTokenStore } from "../../src/stores/prisma/service-token-store.js";
 import { createDataDirectory } from "../harness/data-directory.js";
 import { createTestDatabase } from "../harness/postgres.js";
 

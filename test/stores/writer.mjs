@@ -1,8 +1,8 @@
 // Opens the database that the first argument describes (JSON), writes an account of the name in the second, says
 // when that is acknowledged, and holds the database until it is killed. Runs what `npm run build` made.
 import { randomUUID } from "node:crypto";
-import { openDatabase } from "../../dist/stores/database.js";
-import { createPrismaAccountStore } from "../../dist/stores/prisma-account-store.js";
+import { createPrismaAccountStore } from "../../dist/stores/prisma/account-store.js";
+import { openDatabase } from "../../dist/stores/prisma/database.js";
 
 const [options = "", name = ""] = process.argv.slice(2);
 const database = await openDatabase(JSON.parse(options));

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
-import type { DatabaseOptions } from "../../src/stores/database.js";
+import type { DatabaseOptions } from "../../src/stores/prisma/database.js";
 
 /** Another process that has written an account of this `name`, been told so, and holds the database. */
 export async function startWriter(

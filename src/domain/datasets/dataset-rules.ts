@@ -1,4 +1,5 @@
 import { type DomainError, invalid } from "../errors.js";
+import { parseUrl } from "../url.js";
 import type { Bounds, Dataset, RasterTiles } from "./dataset.js";
 
 /** A dataset as callers describe it. Absent means the default. Ids are canonical UUIDs. */
@@ -99,8 +100,7 @@ function checkTemplate(template: string, field: string): void {
 function parseTemplate(template: string): URL | undefined {
   if (template.startsWith("/") && !template.startsWith("//"))
     return new URL(template, "http://tiles.invalid");
-  if (!/^https?:\/\//i.test(template) || !URL.canParse(template)) return undefined;
-  return new URL(template);
+  return /^https?:\/\//i.test(template) ? parseUrl(template) : undefined;
 }
 
 function checkBounds([west, south, east, north]: Bounds, field: string): void {

@@ -6,7 +6,6 @@ import { managedAccount, manages, requireManager } from "../identity/management.
 import type { Caller } from "../identity/principal.js";
 import { type Cursors, type ListedPage, type ListRequest, readPage } from "../page.js";
 import { ConcurrentChangeError, DuplicateError } from "../store.js";
-import { scopeOf, type Tenancy } from "../tokens/signature.js";
 import type { Dataset, DatasetStore, DatasetTransaction } from "./dataset.js";
 import {
   type DatasetChange,
@@ -15,6 +14,7 @@ import {
   settings,
   withChange,
 } from "./dataset-rules.js";
+import { scopeOf, type Tenancy } from "./scope.js";
 
 export interface UpsertResult {
   /** In the order of the request. */

@@ -1,6 +1,6 @@
+import type { ApiKey, ApiKeyStore } from "../../domain/api-keys/api-key.js";
 import type { Clock } from "../../domain/clock.js";
 import { unavailable } from "../../domain/errors.js";
-import type { ApiKey, ApiKeyStore } from "../../domain/keys/api-key.js";
 import type { Entry } from "./entry.js";
 import type { Load, VersionedCache } from "./versioned-cache.js";
 

@@ -1,7 +1,7 @@
 import type { Account, ServiceToken } from "../../domain/accounts/account.js";
+import type { ApiKey, SealedToken } from "../../domain/api-keys/api-key.js";
 import type { Bounds, Dataset } from "../../domain/datasets/dataset.js";
 import { bytesOfDataset } from "../../domain/datasets/dataset-bytes.js";
-import type { ApiKey, SealedToken } from "../../domain/keys/api-key.js";
 import { bytesOfTexts } from "../../domain/text-bytes.js";
 import type { Codec } from "./entry.js";
 

@@ -2,9 +2,9 @@ import type { Cluster, Redis } from "ioredis";
 import { LRUCache } from "lru-cache";
 import type { Clock } from "../../domain/clock.js";
 import { bytesOfTexts } from "../../domain/text-bytes.js";
-import { createRedisScript } from "../redis-script.js";
+import type { Breaker } from "../redis/breaker.js";
+import { createRedisScript } from "../redis/script.js";
 import { type Announcement, type CacheName, CHANNEL } from "./announcements.js";
-import type { Breaker } from "./breaker.js";
 import { type Codec, deserialize, type Entry, type Lifetimes, lifetimeMs, serialize } from "./entry.js";
 import type { SharedLevel } from "./versioned-cache.js";
 

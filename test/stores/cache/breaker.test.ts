@@ -1,5 +1,5 @@
 import { expect, test, vi } from "vitest";
-import { createBreaker } from "../../../src/stores/cache/breaker.js";
+import { createBreaker } from "../../../src/stores/redis/breaker.js";
 
 const PAUSE_MS = 1_000;
 

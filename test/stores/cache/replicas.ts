@@ -1,8 +1,8 @@
 import pino from "pino";
 import { systemClock } from "../../../src/domain/clock.js";
 import type { Dataset, DatasetStore } from "../../../src/domain/datasets/dataset.js";
-import { type Database, openDatabase } from "../../../src/stores/database.js";
-import { claimInstallation } from "../../../src/stores/installation.js";
+import { type Database, openDatabase } from "../../../src/stores/prisma/database.js";
+import { claimInstallation } from "../../../src/stores/prisma/installation.js";
 import { openStores, type Stores } from "../../../src/stores/stores.js";
 
 const POLL_MS = 5;

@@ -1,0 +1,104 @@
+import type { ApiKey, ApiKeyStore } from "../../domain/api-keys/api-key.js";
+import type { ApiKey as ApiKeyModel } from "../../gen/prisma/client.js";
+import type { Database } from "./database.js";
+import { translateErrors } from "./errors.js";
+import { pageArguments, toPage } from "./paging.js";
+
+/** What is stored of a key; `seq` is the database's own. */
+type ApiKeyRow = Omit<ApiKeyModel, "seq">;
+
+export function createPrismaApiKeyStore({ prisma }: Pick<Database, "prisma">): ApiKeyStore {
+  return {
+    insert: async (key) => {
+      await translateErrors(() => prisma.apiKey.createMany({ data: [toRow(key)] }));
+    },
+    find: async (id) => {
+      const row = await translateErrors(() => prisma.apiKey.findUnique({ where: { id } }));
+      return row ? toApiKey(row) : undefined;
+    },
+    findByTokenHash: async (lookupHashes) => {
+      const hashes = { in: lookupHashes.map(toBytes) };
+      const where = { OR: [{ currentHash: hashes }, { previousHash: hashes }] };
+      const row = await translateErrors(() => prisma.apiKey.findFirst({ where }));
+      return row ? toApiKey(row) : undefined;
+    },
+    list: async (accountId, page) => {
+      const { position, order } = pageArguments(page);
+      const where = { accountId, deleted: null, ...position };
+      const rows = await translateErrors(() => prisma.apiKey.findMany({ where, ...order }));
+      return toPage(rows, page, toApiKey);
+    },
+    listAll: async ({ limit, after }) => {
+      const where = after === undefined ? {} : { id: { gt: after } };
+      const order = { orderBy: { id: "asc" }, take: limit } as const;
+      const rows = await translateErrors(() => prisma.apiKey.findMany({ where, ...order }));
+      return rows.map(toApiKey);
+    },
+    count: async (id) => {
+      const select = { apiKeyCount: true };
+      const account = await translateErrors(() => prisma.account.findUnique({ where: { id }, select }));
+      return account?.apiKeyCount ?? 0;
+    },
+    replace: async (key, expectedRevision) => {
+      const { lastUsed: _, ...data } = toRow(key);
+      const where = { id: key.id, revision: expectedRevision };
+      const { count } = await translateErrors(() => prisma.apiKey.updateMany({ where, data }));
+      return count === 1;
+    },
+  };
+}
+
+function toRow({ current, previous, rateLimit, ...same }: ApiKey): ApiKeyRow {
+  return {
+    ...same,
+    origins: [...same.origins],
+    datasetIds: [...same.datasetIds],
+    expireTime: same.expireTime ?? null,
+    rateLimitRequests: rateLimit?.requests ?? null,
+    rateLimitWindowSeconds: rateLimit?.windowSeconds ?? null,
+    currentHash: toBytes(current.lookupHash),
+    currentCiphertext: toBytes(current.ciphertext),
+    previousHash: previous ? toBytes(previous.lookupHash) : null,
+    previousCiphertext: previous ? toBytes(previous.ciphertext) : null,
+    previousExpireTime: previous?.expireTime ?? null,
+    lastUsed: same.lastUsed ?? null,
+    deleted: same.deleted ?? null,
+  };
+}
+
+function toApiKey(row: ApiKeyRow): ApiKey {
+  const rateLimit = toRateLimit(row);
+  const previous = toPrevious(row);
+  return {
+    id: row.id,
+    accountId: row.accountId,
+    name: row.name,
+    description: row.description,
+    userAgent: row.userAgent,
+    origins: row.origins,
+    enabled: row.enabled,
+    ...(row.expireTime && { expireTime: row.expireTime }),
+    datasetIds: row.datasetIds,
+    ...(rateLimit && { rateLimit }),
+    current: { lookupHash: row.currentHash, ciphertext: row.currentCiphertext },
+    ...(previous && { previous }),
+    created: row.created,
+    changed: row.changed,
+    ...(row.lastUsed && { lastUsed: row.lastUsed }),
+    ...(row.deleted && { deleted: row.deleted }),
+    revision: row.revision,
+  };
+}
+
+function toRateLimit({ rateLimitRequests, rateLimitWindowSeconds }: ApiKeyRow): ApiKey["rateLimit"] {
+  if (rateLimitRequests === null || rateLimitWindowSeconds === null) return undefined;
+  return { requests: rateLimitRequests, windowSeconds: rateLimitWindowSeconds };
+}
+
+function toPrevious({ previousHash, previousCiphertext, previousExpireTime }: ApiKeyRow): ApiKey["previous"] {
+  if (previousHash === null || previousCiphertext === null || previousExpireTime === null) return undefined;
+  return { lookupHash: previousHash, ciphertext: previousCiphertext, expireTime: previousExpireTime };
+}
+
+/** Prisma's type of bytes: a copy, since a Buffer may be a part of shared memory. */
+const toBytes = (bytes: Uint8Array) => Uint8Array.from(bytes);

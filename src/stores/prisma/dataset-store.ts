@@ -1,0 +1,178 @@
+import type { Bounds, Dataset, DatasetStore, DatasetTransaction } from "../../domain/datasets/dataset.js";
+import { ConcurrentChangeError } from "../../domain/store.js";
+import { type Dataset as DatasetModel, Prisma } from "../../gen/prisma/client.js";
+import type { Database } from "./database.js";
+import { translateErrors } from "./errors.js";
+import { pageArguments, toPage } from "./paging.js";
+
+// What is stored of a dataset; `seq` is the database's own.
+type DatasetRow = Omit<DatasetModel, "seq">;
+
+// Prisma can neither read many ids in one statement, whatever their number, nor write many rows with a condition on
+// each: these are raw SQL, over rows in the shape of Prisma's model.
+const COLUMNS: { readonly [Field in keyof DatasetRow]: readonly [column: string, type: string] } = {
+  id: ["id", "uuid"],
+  accountId: ["account_id", "uuid"],
+  kind: ["kind", "dataset_kind"],
+  title: ["title", "text"],
+  tableName: ["table_name", "text"],
+  scope: ["scope", "text"],
+  visibility: ["visibility", "dataset_visibility"],
+  status: ["status", "publication_status"],
+  owner: ["owner", "text"],
+  readerRoles: ["reader_roles", "text[]"],
+  readerSubjects: ["reader_subjects", "text[]"],
+  tileUrlTemplate: ["tile_url_template", "text"],
+  bounds: ["bounds", "float8[]"],
+  minzoom: ["minzoom", "int2"],
+  maxzoom: ["maxzoom", "int2"],
+  tileSize: ["tile_size", "int4"],
+  format: ["format", "text"],
+  cacheVersion: ["cache_version", "int4"],
+  revision: ["revision", "int4"],
+  created: ["created", "timestamptz"],
+  changed: ["changed", "timestamptz"],
+  deleted: ["deleted", "timestamptz"],
+};
+
+const columnList = (write: (field: string, column: string, type: string) => string): Prisma.Sql =>
+  Prisma.raw(
+    Object.entries(COLUMNS)
+      .map(([field, [column, type]]) => write(field, column, type))
+      .join(", "),
+  );
+
+const SELECTED = columnList((field, column) => `${column} AS "${field}"`);
+const INSERTED = columnList((_field, column) => column);
+const INPUT_FIELDS = columnList((field) => `input."${field}"`);
+const INPUT_TYPES = columnList((field, _column, type) => `"${field}" ${type}`);
+const ASSIGNMENTS = columnList((field, column) => `${column} = input."${field}"`);
+
+// A statement's rows: enough that round trips don't count, few enough for statement timeouts.
+const SAVE_CHUNK = 500;
+
+// An import of 100,000 rows takes about half a minute on a slow machine. Statements have their own timeout.
+const TRANSACTION_TIMEOUT_MS = 600_000;
+
+export function createPrismaDatasetStore({ prisma }: Database): DatasetStore {
+  return {
+    findMany: async (ids) => {
+      if (ids.length === 0) return new Map();
+      const rows = await translateErrors(
+        () => prisma.$queryRaw<DatasetRow[]>`
+          SELECT ${SELECTED} FROM datasets WHERE id = ANY(${ids}::uuid[]) AND deleted IS NULL`,
+      );
+      return new Map(rows.map((row) => [row.id, toDataset(row)]));
+    },
+    list: async (accountId, page) => {
+      const { position, order } = pageArguments(page);
+      const where = { ...position, ...(accountId === undefined ? {} : { accountId }), deleted: null };
+      const rows = await translateErrors(() => prisma.dataset.findMany({ where, ...order }));
+      return toPage(rows, page, toDataset);
+    },
+    transaction: (work) =>
+      translateErrors(() =>
+        prisma.$transaction((client) => work(createTransaction(client)), { timeout: TRANSACTION_TIMEOUT_MS }),
+      ),
+  };
+}
+
+function createTransaction(client: Prisma.TransactionClient): DatasetTransaction {
+  return {
+    findTaken: async (ids, scopes) => {
+      const rows = await translateErrors(
+        () => client.$queryRaw<DatasetRow[]>`
+          SELECT ${SELECTED} FROM datasets WHERE id = ANY(${ids}::uuid[]) OR scope = ANY(${scopes}::text[])`,
+      );
+      return rows.map(toDataset);
+    },
+    save: (datasets) =>
+      translateErrors(async () => {
+        for (let start = 0; start < datasets.length; start += SAVE_CHUNK) {
+          const rows = datasets.slice(start, start + SAVE_CHUNK).map(toRow);
+          await insert(
+            client,
+            rows.filter((row) => row.revision === 1),
+          );
+          await replace(
+            client,
+            rows.filter((row) => row.revision !== 1),
+          );
+        }
+      }),
+  };
+}
+
+async function insert(client: Prisma.TransactionClient, rows: readonly DatasetRow[]): Promise<void> {
+  if (rows.length === 0) return;
+  await client.$executeRaw`
+    INSERT INTO datasets (${INSERTED})
+    SELECT ${INPUT_FIELDS} FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS input(${INPUT_TYPES})`;
+}
+
+async function replace(client: Prisma.TransactionClient, rows: readonly DatasetRow[]): Promise<void> {
+  if (rows.length === 0) return;
+  const replaced = await client.$executeRaw`
+    UPDATE datasets SET ${ASSIGNMENTS}
+    FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS input(${INPUT_TYPES})
+    WHERE datasets.id = input.id AND datasets.account_id = input."accountId"
+      AND datasets.revision = input.revision - 1`;
+  if (replaced !== rows.length) {
+    throw new ConcurrentChangeError(`${rows.length - replaced} of ${rows.length} datasets changed meanwhile`);
+  }
+}
+
+function toRow(dataset: Dataset): DatasetRow {
+  const { raster, tableName = null, owner = null, deleted = null, ...same } = dataset;
+  const { tileUrlTemplate = null, bounds = [], minzoom, maxzoom, tileSize, format } = raster;
+  return {
+    ...same,
+    tableName,
+    owner,
+    readerRoles: [...same.readerRoles],
+    readerSubjects: [...same.readerSubjects],
+    tileUrlTemplate,
+    bounds: [...bounds],
+    minzoom,
+    maxzoom,
+    tileSize,
+    format,
+    deleted,
+  };
+}
+
+function toDataset(row: DatasetRow): Dataset {
+  const bounds = toBounds(row.bounds);
+  return {
+    id: row.id,
+    accountId: row.accountId,
+    kind: row.kind,
+    title: row.title,
+    ...(row.tableName === null ? {} : { tableName: row.tableName }),
+    scope: row.scope,
+    visibility: row.visibility,
+    status: row.status,
+    ...(row.owner === null ? {} : { owner: row.owner }),
+    readerRoles: row.readerRoles,
+    readerSubjects: row.readerSubjects,
+    raster: {
+      ...(row.tileUrlTemplate === null ? {} : { tileUrlTemplate: row.tileUrlTemplate }),
+      ...(bounds === undefined ? {} : { bounds }),
+      minzoom: row.minzoom,
+      maxzoom: row.maxzoom,
+      tileSize: row.tileSize,
+      format: row.format,
+    },
+    cacheVersion: row.cacheVersion,
+    revision: row.revision,
+    created: row.created,
+    changed: row.changed,
+    ...(row.deleted === null ? {} : { deleted: row.deleted }),
+  };
+}
+
+function toBounds([west, south, east, north]: readonly number[]): Bounds | undefined {
+  if (west === undefined || south === undefined || east === undefined || north === undefined)
+    return undefined;
+  return [west, south, east, north];
+}
