@@ -1,10 +1,13 @@
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
+import { codeToString } from "@connectrpc/connect/protocol-connect";
 import type { Logger } from "pino";
 import { DomainError, type ErrorKind } from "../domain/errors.js";
 import { RequestGone } from "../front/body.js";
+import type { Call } from "../front/call.js";
 import { ErrorInfoSchema, RetryInfoSchema } from "../gen/proto/google/rpc/error_details_pb.js";
+import { callKey } from "./interceptors.js";
 
 const CODES: Record<ErrorKind, Code> = {
   invalid_argument: Code.InvalidArgument,
@@ -39,19 +42,32 @@ function toConnectError(error: DomainError): ConnectError {
   return connectError;
 }
 
+/** Where a failure is told of. */
+export interface Failing {
+  readonly log: Logger;
+  readonly rpc: string;
+  readonly call: Pick<Call, "note"> | undefined;
+}
+
 /**
  * The one place where failures become RPC errors. What has no public message becomes "internal error", and is logged whole,
  * once: Connect itself would log it nowhere.
  */
-export function toPublicError(error: unknown, { log, rpc }: { log: Logger; rpc: string }): ConnectError {
-  if (error instanceof ConnectError) return error;
-  if (error instanceof RequestGone) return new ConnectError(error.message, Code.Canceled);
-  if (error instanceof DomainError) {
-    if (error.kind === "unavailable") log.warn({ rpc, err: error.cause }, error.message);
-    return toConnectError(error);
+export function toPublicError(error: unknown, { log, rpc, call }: Failing): ConnectError {
+  const publicError = translate(error);
+  call?.note(codeToString(publicError.code));
+  return publicError;
+
+  function translate(error: unknown): ConnectError {
+    if (error instanceof ConnectError) return error;
+    if (error instanceof RequestGone) return new ConnectError(error.message, Code.Canceled);
+    if (error instanceof DomainError) {
+      if (error.kind === "unavailable") log.warn({ rpc, err: error.cause }, error.message);
+      return toConnectError(error);
+    }
+    log.error({ rpc, err: error }, "unexpected error");
+    return new ConnectError("internal error", Code.Internal);
   }
-  log.error({ rpc, err: error }, "unexpected error");
-  return new ConnectError("internal error", Code.Internal);
 }
 
 export function createErrorInterceptor(log: Logger): Interceptor {
@@ -60,10 +76,10 @@ export function createErrorInterceptor(log: Logger): Interceptor {
       return await next(request);
     } catch (error) {
       const isUnexpected = !(error instanceof ConnectError || error instanceof DomainError);
-      if (isUnexpected && request.signal.aborted) {
-        throw ConnectError.from(request.signal.reason, Code.Canceled);
-      }
-      throw toPublicError(error, { log, rpc: `${request.service.typeName}/${request.method.name}` });
+      const isOver = isUnexpected && request.signal.aborted;
+      const cause = isOver ? ConnectError.from(request.signal.reason, Code.Canceled) : error;
+      const rpc = `${request.service.typeName}/${request.method.name}`;
+      throw toPublicError(cause, { log, rpc, call: request.contextValues.get(callKey) });
     }
   };
 }

@@ -23,7 +23,7 @@ const isProbe = (path: string) =>
   createHealthRoutes(
     async () => [],
     () => [],
-  ).some((route) => route.method === "GET" && route.path.test(path));
+  ).some((route) => route.method === "GET" && route.path === path);
 
 interface Instruction {
   readonly name: string;
