@@ -84,6 +84,23 @@ test("every folder is told of", () => {
   );
 });
 
+/** The domain's folders: each may know those before it. */
+const DOMAIN = ["identity", "accounts", "datasets", "access", "api-keys", "tile-tokens", "authentication"];
+
+test("no arrow between the domain's folders runs back up", () => {
+  const folders = readdirSync(join(src, "domain"), { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => name);
+  expect(folders.toSorted()).toEqual(DOMAIN.toSorted());
+  const back = DOMAIN.flatMap((folder, floor) =>
+    importsOf(`domain/${folder}`).filter(({ from }) => {
+      const [, other] = /^\.\.\/([\w-]+)\//.exec(from) ?? [];
+      return other !== undefined && DOMAIN.indexOf(other) >= floor;
+    }),
+  );
+  expect(back).toEqual([]);
+});
+
 test("what starts the process leaves the rest to the command line", () => {
   const files = readdirSync(src).filter((name) => name.endsWith(".ts"));
   expect(files).toEqual(["main.ts", "v8-flags.ts"]);
