@@ -189,14 +189,20 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
       }),
     ]);
 
-    return (request, response) => {
+    return (request, response, exchange) => {
       if (isGone(request)) return;
       const path = pathOf(request);
       const rpc = rpcs.get(path) ?? (isRpcPath(path) ? unknownRpc : undefined);
       const isSound = isUnambiguous(request) && (rpc === undefined || hasUsableAuthority(request));
       const target = isSound ? (rpc ?? rest(request.method, path)) : malformed;
       // Of an RPC no credential is in the URL: there it would be logged.
-      const call = begin(request, response, target.kind, rpc === undefined ? queryOf(request) : undefined);
+      const call = begin(
+        request,
+        response,
+        exchange,
+        target.kind,
+        rpc === undefined ? queryOf(request) : undefined,
+      );
       if (target.kind.headers.isPreflight(request)) allow(call);
       else target.answer(call);
     };

@@ -1,7 +1,7 @@
 import type { Clock } from "../domain/clock.js";
 import { overloaded } from "../domain/errors.js";
 import type { Caller } from "../domain/identity/principal.js";
-import type { HttpRequest, HttpResponse } from "../server/http-handler.js";
+import type { HttpRequest, HttpResponse, OpenExchange } from "../server/http-handler.js";
 import type { AnswerHeaders } from "./answer-headers.js";
 import { type Body, createBody, isGone } from "./body.js";
 import type { Callers } from "./callers.js";
@@ -70,13 +70,14 @@ const GONE = "canceled";
 export type BeginCall = (
   request: HttpRequest,
   response: HttpResponse,
+  exchange: OpenExchange,
   kind: CallKind,
   query?: URLSearchParams,
 ) => Call;
 
 export function createCalls(options: CallsOptions): BeginCall {
-  return (request, response, kind, query) =>
-    new HttpCall(options, request, response, kind, readCredentials(request, query));
+  return (request, response, exchange, kind, query) =>
+    new HttpCall(options, request, response, exchange, kind, readCredentials(request, query));
 }
 
 /** A class, because each call makes one: methods that are shared cost nothing. */
@@ -84,7 +85,6 @@ class HttpCall implements Call {
   readonly id: string;
   readonly headers: string[];
   readonly body: Body;
-  private readonly begun = performance.now();
   private code = "";
   private resolved: Caller | Promise<Caller> | undefined;
   private resolvedAt = 0;
@@ -97,13 +97,14 @@ class HttpCall implements Call {
     private readonly options: CallsOptions,
     readonly request: HttpRequest,
     readonly response: HttpResponse,
+    private readonly exchange: OpenExchange,
     private readonly kind: CallKind,
     private readonly credentials: SentCredentials,
   ) {
     this.id = requestIdOf(request);
     this.headers = [...kind.headers.of(request), "x-request-id", this.id];
     this.body = createBody(request);
-    response.once("close", () => this.end());
+    exchange.listener = this;
   }
 
   caller() {
@@ -148,7 +149,8 @@ class HttpCall implements Call {
     return this.response.destroyed || isGone(this.request);
   }
 
-  private end() {
+  /** The server's word that it is over. */
+  end() {
     const { places, bytes, observe } = this.options;
     const { door, name } = this.kind;
     if (this.hasEntered) places.give(1);
@@ -159,7 +161,7 @@ class HttpCall implements Call {
       name,
       requestId: this.id,
       code: this.response.writableEnded ? this.code : GONE,
-      durationMs: performance.now() - this.begun,
+      durationMs: performance.now() - this.exchange.beganMs,
       caller: this.known,
     });
   }
