@@ -1,5 +1,3 @@
-// @ts-check
-
 import { createVault } from "../dist/domain/api-keys/vault.js";
 import { generateSecret } from "../dist/domain/identity/secret.js";
 

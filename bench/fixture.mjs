@@ -1,4 +1,3 @@
-// @ts-check
 import { execFile } from "node:child_process";
 import { createHmac, randomBytes, randomUUID } from "node:crypto";
 import { writeFile } from "node:fs/promises";

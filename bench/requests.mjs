@@ -1,4 +1,3 @@
-// @ts-check
 import { create, toBinary, toJson } from "@bufbuild/protobuf";
 import {
   ListApiKeysRequestSchema,
@@ -8,6 +7,7 @@ import {
   BatchGetTileTokensRequestSchema,
   GetTileTokenRequestSchema,
 } from "../dist/gen/proto/tilegate/v1/tile_token_service_pb.js";
+import { grpcFrame } from "../harness/grpc-frame.mjs";
 import { ORIGIN } from "./fixture.mjs";
 
 /**
@@ -109,13 +109,6 @@ function unary(protocol, path, schema, init, credential) {
     headers: Object.entries({ ...pseudo, ...own, ...COMMON, ...credential }),
     body: protocol === "grpc" ? grpcFrame(bytes) : bytes,
   };
-}
-
-/** @param {Buffer} message */
-export function grpcFrame(message) {
-  const prefix = Buffer.alloc(5);
-  prefix.writeUInt32BE(message.length, 1);
-  return Buffer.concat([prefix, message]);
 }
 
 /** @param {string} method @param {string} path @param {string} body @param {Headers} headers @returns {Request} */

@@ -1,4 +1,3 @@
-// @ts-check
 import { insertDatasets } from "../bulk.mjs";
 import { round } from "../compare.mjs";
 import { batchRequest } from "../requests.mjs";

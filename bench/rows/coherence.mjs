@@ -1,4 +1,3 @@
-// @ts-check
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { ApiKeyService } from "../../dist/gen/proto/tilegate/v1/api_key_service_pb.js";

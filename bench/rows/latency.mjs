@@ -1,4 +1,3 @@
-// @ts-check
 import { round } from "../compare.mjs";
 import { batchRequest, restRequest, singleRequest, verifyRequest } from "../requests.mjs";
 import { median, spread } from "../statistics.mjs";

@@ -1,4 +1,3 @@
-// @ts-check
 import { fromBinary } from "@bufbuild/protobuf";
 import { createCursors } from "../../dist/front/cursors.js";
 import { ListApiKeysResponseSchema } from "../../dist/gen/proto/tilegate/v1/api_key_service_pb.js";

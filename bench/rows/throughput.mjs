@@ -1,4 +1,3 @@
-// @ts-check
 import { checkBatch, checkRest, checkVerdict } from "../answers.mjs";
 import { compare, ratios, round, summarize } from "../compare.mjs";
 import { batchRequest, restRequest, verifyRequest } from "../requests.mjs";

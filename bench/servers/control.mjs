@@ -1,4 +1,3 @@
-// @ts-check
 // Loaded into every measured process (node --import): answers over the IPC channel what the process has used so far.
 process.on("message", (message) => {
   if (message !== "usage") return;

@@ -1,4 +1,3 @@
-// @ts-check
 // GeoLens' batch as one would write it by hand: no authentication, no validation, no access decision.
 import { createServer } from "node:http";
 import { createSigner, rasterOf } from "./tokens.mjs";

@@ -1,11 +1,12 @@
 import { Code } from "@connectrpc/connect";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { grpcFrame } from "../../harness/grpc-frame.mjs";
 import { AccountService } from "../../src/gen/proto/tilegate/v1/account_service_pb.js";
 import { DatasetService } from "../../src/gen/proto/tilegate/v1/dataset_service_pb.js";
 import { TileTokenService } from "../../src/gen/proto/tilegate/v1/tile_token_service_pb.js";
 import { operator, startTestApp, type TestApp } from "../harness/app.js";
-import { grpcFrame, postGrpc, send } from "./raw-requests.js";
+import { postGrpc, send } from "./raw-requests.js";
 
 let app: TestApp;
 beforeAll(async () => {

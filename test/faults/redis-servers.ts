@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { chmod, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Redis } from "ioredis";
+import { eventually } from "../harness/eventually.js";
 import {
   findProgram,
   freePort,
@@ -9,7 +10,6 @@ import {
   startServer,
   type TestServer,
 } from "../harness/server-process.js";
-import { eventually } from "../stores/cache/replicas.js";
 
 /** Servers that belong together. */
 export interface RedisServers extends AsyncDisposable {
