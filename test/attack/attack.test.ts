@@ -3,7 +3,8 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { canStartPostgres, postgresUrl } from "../harness/postgres.js";
+import { canStartPostgres } from "../../harness/servers.mjs";
+import { postgresUrl } from "../harness/postgres.js";
 
 /** A row of `npm run attack`, as --json writes it. */
 interface Row {

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import { expect, test } from "vitest";
+import { startTilegate } from "../../harness/tilegate.mjs";
 import { AccountService } from "../../src/gen/proto/tilegate/v1/account_service_pb.js";
 import {
   DatasetKind,
@@ -16,7 +17,6 @@ import { TileTokenService } from "../../src/gen/proto/tilegate/v1/tile_token_ser
 import { createInstallation } from "../harness/installation.js";
 import { postgresUrl } from "../harness/postgres.js";
 import { redisUrl } from "../harness/redis.js";
-import { startTilegate } from "../harness/tilegate.js";
 
 const MEMORY = fileURLToPath(new URL("../../dist/v8-flags.js", import.meta.url));
 

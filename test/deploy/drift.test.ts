@@ -2,13 +2,13 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { parse } from "yaml";
+import type { Environment } from "../../harness/tilegate.mjs";
 import { createProgram } from "../../src/cli/program.js";
 import { type Config, readConfig } from "../../src/config/config.js";
 import { variables } from "../../src/config/variables.js";
 import { createHealthRoutes } from "../../src/rest/health.js";
 import { temporaryDirectory } from "../harness/data-directory.js";
 import { type ComposeService, composeService, makeSecrets, moveSecrets, readCompose } from "./manifests.js";
-import type { Env } from "./tilegate-process.js";
 
 // No container engine runs here: this holds the deployment's files to what the service is.
 
@@ -54,14 +54,14 @@ function instructionOf(stage: readonly Instruction[] | undefined, name: string):
 }
 
 const image = readStages().at(-1) ?? [];
-const imageEnv: Env = Object.fromEntries(
+const imageEnv: Environment = Object.fromEntries(
   instructionOf(image, "ENV")
     .split(/ +/)
     .map((pair) => pair.split("=")),
 );
 
 /** The configuration that a container with `env` would have, its secrets being those of a new installation. */
-async function configOf(env: Env, mounted: string): Promise<Config> {
+async function configOf(env: Environment, mounted: string): Promise<Config> {
   const directory = await temporaryDirectory();
   onTestFinished(() => directory[Symbol.asyncDispose]());
   makeSecrets(directory.path, "postgres");

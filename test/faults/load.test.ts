@@ -1,8 +1,8 @@
 import { Redis } from "ioredis";
 import { describe, expect, test } from "vitest";
+import { canStartPostgres, canStartRedis, startPostgres, startRedis } from "../../harness/servers.mjs";
 import { startTestApp, type TestApp } from "../harness/app.js";
-import { canStartPostgres, postgresUrl, startPostgres } from "../harness/postgres.js";
-import { canStartRedis, startRedis } from "../harness/redis.js";
+import { postgresUrl } from "../harness/postgres.js";
 import { startLoad } from "./load.js";
 import { createSeededInstallation, type SeededInstallation } from "./seeded-installation.js";
 
@@ -48,7 +48,7 @@ describe.skipIf(!postgresUrl() || !canStartRedis())("under a load of batches", (
 
 describe.skipIf(!canStartPostgres())("when PostgreSQL is stopped under a load of warm batches", () => {
   test("they go on, cold calls are UNAVAILABLE within a second, and all is well within two of its return", async () => {
-    await using server = await startPostgres({ fsync: "off" });
+    await using server = await startPostgres({ settings: { fsync: "off" } });
     await using installation = await createSeededInstallation(server.url);
     const ids = await installation.newDatasets(10);
     const coldIds = await installation.newDatasets(200);

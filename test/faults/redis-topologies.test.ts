@@ -1,13 +1,13 @@
 import { readFileSync } from "node:fs";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { canStartRedis } from "../../harness/servers.mjs";
+import { startTilegate } from "../../harness/tilegate.mjs";
 import type { Dataset } from "../../src/domain/datasets/dataset.js";
 import { createRedis } from "../../src/stores/redis/redis.js";
 import { eventually } from "../harness/eventually.js";
 import { createTestDatabase, postgresUrl, type TestDatabase } from "../harness/postgres.js";
-import { canStartRedis } from "../harness/redis.js";
 import { anybody, insert, nextRevision, openReplica, type Replica } from "../harness/replicas.js";
-import { startTilegate } from "../harness/tilegate.js";
 import { newAccount, newApiKey, newDataset } from "../stores/store-fixture.js";
 import { type RedisServers, startCluster, startSentinel, startTlsRedis } from "./redis-servers.js";
 import { createSeededInstallation } from "./seeded-installation.js";

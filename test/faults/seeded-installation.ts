@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
+import type { Environment } from "../../harness/tilegate.mjs";
 import { OPERATOR } from "../../src/domain/identity/principal.js";
 import { aVectorDataset, type Headers, startTestApp, type TestApp } from "../harness/app.js";
 import { createInstallation } from "../harness/installation.js";
-import type { Environment } from "../harness/tilegate.js";
 
 /** An installation's database, filled by a process that has no Redis: what it writes is cold everywhere. */
 export interface SeededInstallation extends AsyncDisposable {

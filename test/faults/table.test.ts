@@ -2,11 +2,10 @@ import { readFileSync } from "node:fs";
 import { Redis } from "ioredis";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { canStartRedis, type Server, startRedis } from "../../harness/servers.mjs";
 import { startTestApp } from "../harness/app.js";
 import { eventually } from "../harness/eventually.js";
 import { postgresUrl } from "../harness/postgres.js";
-import { canStartRedis, startRedis } from "../harness/redis.js";
-import type { TestServer } from "../harness/server-process.js";
 import { type FaultProxy, startFaultProxy } from "./fault-proxy.js";
 import { OPERATIONS, type Operation, type Outcome, type Replica } from "./operations.js";
 import { createSeededInstallation, type SeededInstallation } from "./seeded-installation.js";
@@ -25,7 +24,7 @@ interface Servers {
   /** Connections of the test's own, past the proxies. */
   readonly postgresAdmin: pg.Client;
   readonly redisAdmin: Redis;
-  readonly redisServer: TestServer;
+  readonly redisServer: Server;
 }
 
 interface Fault {
@@ -115,7 +114,7 @@ const operations = Object.entries(OPERATIONS) as [Operation, (replica: Replica) 
 
 describe.skipIf(!postgresUrl() || !canStartRedis())("while one server fails", () => {
   let installation: SeededInstallation;
-  let redisServer: TestServer;
+  let redisServer: Server;
   let postgresAdmin: pg.Client;
 
   beforeAll(async () => {

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
+import type { Environment } from "../../harness/tilegate.mjs";
 import { createDataDirectory } from "./data-directory.js";
 import { createTestDatabase, postgresUrl } from "./postgres.js";
-import type { Environment } from "./tilegate.js";
 
 /** An installation that several processes may use one after the other. */
 export interface TestInstallation extends AsyncDisposable {

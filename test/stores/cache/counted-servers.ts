@@ -1,8 +1,8 @@
 import { Redis } from "ioredis";
+import { startRedis } from "../../../harness/servers.mjs";
 import type { Clock } from "../../../src/domain/clock.js";
 import { eventually } from "../../harness/eventually.js";
 import { createTestDatabase, type TestDatabase } from "../../harness/postgres.js";
-import { startRedis } from "../../harness/redis.js";
 import { anybody, openReplica, type Replica } from "../../harness/replicas.js";
 import { newDataset } from "../store-fixture.js";
 

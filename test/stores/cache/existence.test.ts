@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { canStartRedis } from "../../../harness/servers.mjs";
 import { mayKnowOf } from "../../../src/domain/access/access.js";
 import type { Dataset } from "../../../src/domain/datasets/dataset.js";
 import { eventually } from "../../harness/eventually.js";
 import { postgresUrl } from "../../harness/postgres.js";
-import { canStartRedis } from "../../harness/redis.js";
 import { anybody, insert, nextRevision, type Replica } from "../../harness/replicas.js";
 import { newAccount, newDataset } from "../store-fixture.js";
 import { type CountedServers, startCountedServers } from "./counted-servers.js";
