@@ -55,6 +55,7 @@ const ALLOWED: Record<string, string[]> = {
     "server",
     "stores",
     "gen/proto",
+    "v8-flags.js",
   ],
 };
 

@@ -7,6 +7,7 @@ import { createProgram } from "../../src/cli/program.js";
 import { type Config, readConfig } from "../../src/config/config.js";
 import { variables } from "../../src/config/variables.js";
 import { createHealthRoutes } from "../../src/rest/health.js";
+import { COMMAND_LINE_FLAGS } from "../../src/v8-flags.js";
 import { temporaryDirectory } from "../harness/data-directory.js";
 import { type ComposeService, composeService, makeSecrets, moveSecrets, readCompose } from "./manifests.js";
 
@@ -77,8 +78,11 @@ beforeAll(async () => {
 
 describe("Dockerfile", () => {
   test("runs the package's command, and checks its health with it, without a shell", () => {
-    const [node, main] = JSON.parse(instructionOf(image, "ENTRYPOINT"));
-    expect([node, main]).toEqual(["node", bin.tilegate]);
+    expect(JSON.parse(instructionOf(image, "ENTRYPOINT"))).toEqual([
+      "node",
+      ...COMMAND_LINE_FLAGS,
+      bin.tilegate,
+    ]);
     const [command] = JSON.parse(instructionOf(image, "CMD"));
     const [, check] = instructionOf(image, "HEALTHCHECK").split("CMD ");
     const [, , healthcheck] = JSON.parse(check ?? "");
