@@ -40,11 +40,12 @@ const TOLD_LINES = 100;
 /**
  * Starts a Node.js program. Its environment is `env` and PATH, nothing of this process's.
  * @param {readonly string[]} args Of Node.js, then the program and its own.
- * @param {{ core?: number | undefined, env?: Readonly<Record<string, string>>, channel?: boolean, cwd?: string }} [options]
- *   `channel`: over which it is told things and answers; it ends with this process then.
+ * @param {{ core?: number | undefined, env?: Readonly<Record<string, string>>, channel?: boolean, cwd?: string,
+ *   group?: boolean }} [options] `channel`: over which it is told things and answers; it ends with this process then. `group`:
+ *   signals go to all that it starts, too.
  * @returns {NodeProcess}
  */
-export function startNode(args, { core, env = {}, channel = false, cwd = ROOT } = {}) {
+export function startNode(args, { core, env = {}, channel = false, cwd = ROOT, group = false } = {}) {
   const [file, ...rest] = pinned(core, [
     process.execPath,
     ...(channel ? ["--import", CONTROL] : []),
@@ -52,6 +53,7 @@ export function startNode(args, { core, env = {}, channel = false, cwd = ROOT } 
   ]);
   const child = spawn(file, rest, {
     cwd,
+    detached: group,
     env: { PATH: process.env.PATH, ...env },
     stdio: ["ignore", "pipe", "pipe", ...(channel ? /** @type {const} */ (["ipc"]) : [])],
     serialization: "advanced",
@@ -117,6 +119,19 @@ export function startNode(args, { core, env = {}, channel = false, cwd = ROOT } 
     }
   });
 
+  /** @param {NodeJS.Signals} name */
+  function signal(name) {
+    if (!group || child.pid === undefined) {
+      child.kill(name);
+      return;
+    }
+    try {
+      process.kill(-child.pid, name);
+    } catch {
+      // All have ended.
+    }
+  }
+
   /** @type {NodeProcess} */
   const started = {
     pid: child.pid ?? 0,
@@ -127,9 +142,9 @@ export function startNode(args, { core, env = {}, channel = false, cwd = ROOT } 
     says: (pattern) => until(() => lines.find(({ text }) => pattern.test(text))?.text, String(pattern)),
     logged: (msg, count = 1) =>
       until(() => started.log.filter((line) => line.msg === msg)[count - 1], `"${msg}"`),
-    signal: (signal) => void child.kill(signal),
+    signal,
     async stop() {
-      child.kill("SIGKILL");
+      signal("SIGKILL");
       await finished;
     },
     tell: (message) => void child.send(/** @type {any} */ (message)),

@@ -6,6 +6,7 @@ import { type LogLine, startNode } from "../../harness/node-process.mjs";
 import { MAIN, spawnTilegate, tilegateArgs } from "../../harness/tilegate.mjs";
 import { COMMAND_LINE_FLAGS } from "../../src/v8-flags.js";
 import { temporaryDirectory } from "../harness/data-directory.js";
+import { heapLimitOf, TELL_HEAP_LIMIT } from "../harness/heap-limit.js";
 import { createInstallation } from "../harness/installation.js";
 import { postgresUrl } from "../harness/postgres.js";
 
@@ -14,16 +15,9 @@ const [firstLine = ""] = readFileSync("src/main.ts", "utf8").split("\n", 1);
 
 /** Another setting of theirs, which ours have to leave in effect. */
 const GIVEN = "--max-old-space-size=100";
-const PROBE = new URL("./heap-probe.mjs", import.meta.url).href;
-const env = { NODE_OPTIONS: `--import=${PROBE} ${GIVEN}` };
+const env = { NODE_OPTIONS: `${TELL_HEAP_LIMIT} ${GIVEN}` };
 
-/** What V8 makes of such flags in a process that is none of ours. */
-function limitOf(flags: readonly string[]): number {
-  const script = "process.stdout.write(String(v8.getHeapStatistics().heap_size_limit))";
-  return Number(spawnSync(process.execPath, [...flags, "-e", script], { encoding: "utf8" }).stdout);
-}
-
-const EXPECTED = limitOf([GIVEN, ...COMMAND_LINE_FLAGS]);
+const EXPECTED = heapLimitOf([GIVEN, ...COMMAND_LINE_FLAGS]);
 
 /** What a command line that a shell runs tells of its heap. */
 function heapOf(command: string): unknown {
@@ -50,7 +44,7 @@ test("whatever starts the command says the flags that count only there", () => {
 });
 
 test("they make a difference, and are in effect when npm starts the service, and when a shell runs the command", async () => {
-  expect(limitOf([GIVEN])).not.toBe(EXPECTED);
+  expect(heapLimitOf([GIVEN])).not.toBe(EXPECTED);
   expect(heapOf(scripts.start.replace(/serve$/, "--version"))).toBe(EXPECTED);
   // What npm makes of a package's command.
   await using directory = await temporaryDirectory();
@@ -70,7 +64,7 @@ test.skipIf(!postgresUrl())(
     for (const [start, expected] of [
       [() => spawnTilegate([], workers), EXPECTED],
       [() => startNode([MAIN], { env: workers }), EXPECTED],
-      [() => startNode([...own, MAIN], { env: workers }), limitOf([GIVEN, ...own])],
+      [() => startNode([...own, MAIN], { env: workers }), heapLimitOf([GIVEN, ...own])],
     ] as const) {
       await using primary = start();
       await primary.logged("heap", 3);
