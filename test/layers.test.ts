@@ -43,6 +43,7 @@ const ALLOWED: Record<string, string[]> = {
     "server",
     "stores",
     "gen/proto",
+    "v8-flags.js",
   ],
 };
 

@@ -1,10 +1,9 @@
-// @ts-check
 import { randomInt } from "node:crypto";
 import { gzipSync } from "node:zlib";
 import { ORIGIN } from "../../bench/fixture.mjs";
 import { openHttp1 } from "../../bench/generator/http1.mjs";
 import { openHttp2, prepareHttp2 } from "../../bench/generator/http2.mjs";
-import { grpcFrame } from "../../bench/requests.mjs";
+import { grpcFrame } from "../../harness/grpc-frame.mjs";
 import { call } from "../client.mjs";
 
 const PAIRS = 100_000;

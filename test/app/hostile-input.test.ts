@@ -3,12 +3,13 @@ import { type Violations, ViolationsSchema } from "@bufbuild/protovalidate/gen/b
 import { Code, ConnectError } from "@connectrpc/connect";
 import { Metadata, type ServiceError } from "@grpc/grpc-js";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { grpcFrame } from "../../harness/grpc-frame.mjs";
 import { OPERATOR } from "../../src/domain/identity/principal.js";
 import { TileTokenService } from "../../src/gen/proto/tilegate/v1/tile_token_service_pb.js";
 import { operator, PROTOCOLS, startTestApp, type TestApp } from "../harness/app.js";
 import { callWithGrpcJs } from "../harness/grpc-js.js";
 import { connectRaw } from "../server/raw-client.js";
-import { grpcFrame, postGrpc, type RawAnswer, send } from "./raw-requests.js";
+import { postGrpc, type RawAnswer, send } from "./raw-requests.js";
 
 const ID = "2489e9ad-2ee2-8e00-8ec9-32d5f69181c0";
 const ACCOUNT = "acc0acc0-0000-4000-8000-000000000001";

@@ -1,13 +1,14 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { grpcFrame } from "../../harness/grpc-frame.mjs";
 import { OPERATOR } from "../../src/domain/identity/principal.js";
 import {
   AccountService,
   CreateServiceTokenRequestSchema,
 } from "../../src/gen/proto/tilegate/v1/account_service_pb.js";
 import { operator, startTestApp, type TestApp } from "../harness/app.js";
-import { grpcFrame, postGrpc, send } from "./raw-requests.js";
+import { postGrpc, send } from "./raw-requests.js";
 
 const ACCOUNT = "acc0acc0-0000-4000-8000-000000000001";
 const ID = "2489e9ad-2ee2-8e00-8ec9-32d5f69181c0";

@@ -2,11 +2,11 @@ import { once } from "node:events";
 import { connect } from "node:http2";
 import { create, type DescMethod, type MessageInitShape, toBinary, toJsonString } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { grpcFrame } from "../../harness/grpc-frame.mjs";
 import { OPERATOR } from "../../src/domain/identity/principal.js";
 import { generateSecret } from "../../src/domain/identity/secret.js";
 import { ApiKeyService } from "../../src/gen/proto/tilegate/v1/api_key_service_pb.js";
 import { TileTokenService } from "../../src/gen/proto/tilegate/v1/tile_token_service_pb.js";
-import { grpcFrame } from "../app/raw-requests.js";
 import {
   aVectorDataset,
   type Headers,

@@ -6,6 +6,7 @@ const LONG = [
   "test/cli/workers",
   "test/deploy/",
   "test/faults/",
+  "test/package/",
   "test/cli/",
   "test/stores/",
 ];

@@ -3,6 +3,7 @@ import { type ClientHttp2Session, connect } from "node:http2";
 import { create, toBinary, toJsonString } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { grpcFrame } from "../../../harness/grpc-frame.mjs";
 import { OPERATOR } from "../../../src/domain/identity/principal.js";
 import { generateSecret } from "../../../src/domain/identity/secret.js";
 import {
@@ -105,9 +106,7 @@ async function overGrpc(base: string, headers: Headers, message: Uint8Array, pat
     te: "trailers",
     ...headers,
   });
-  const envelope = Buffer.alloc(5);
-  envelope.writeUInt32BE(message.length, 1);
-  stream.end(Buffer.concat([envelope, message]));
+  stream.end(grpcFrame(message));
   let answered: Record<string, unknown> = {};
   let trailers: Record<string, unknown> = {};
   stream.on("response", (received) => {

@@ -1,19 +1,20 @@
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { canStartRedis, startRedis } from "../../../harness/servers.mjs";
 import type { Account } from "../../../src/domain/accounts/account.js";
 import type { Dataset } from "../../../src/domain/datasets/dataset.js";
+import { eventually } from "../../harness/eventually.js";
 import { createTestDatabase, postgresUrl, type TestDatabase } from "../../harness/postgres.js";
-import { canStartRedis, redisUrl, startRedis } from "../../harness/redis.js";
-import { newAccount, newApiKey, newDataset, newSealedToken } from "../store-fixture.js";
+import { redisUrl } from "../../harness/redis.js";
 import {
   anybody,
-  eventually,
   holdReads,
   insert,
   nextRevision,
   openReplica,
   type Replica,
-} from "./replicas.js";
+} from "../../harness/replicas.js";
+import { newAccount, newApiKey, newDataset, newSealedToken } from "../store-fixture.js";
 
 describe.skipIf(!postgresUrl() || !redisUrl())("two replicas on one PostgreSQL and one Redis", () => {
   let database: TestDatabase;

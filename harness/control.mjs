@@ -1,5 +1,4 @@
-// @ts-check
-// Loaded into every measured process (node --import): answers over the IPC channel what the process has used so far.
+// Loaded into processes that have a channel (node --import): answers over it what the process has used so far.
 process.on("message", (message) => {
   if (message !== "usage") return;
   const { user, system } = process.cpuUsage();
@@ -12,5 +11,5 @@ process.on("message", (message) => {
     },
   });
 });
-// Nothing that the benchmark started outlives it.
+// Nothing that was started outlives who started it.
 process.on("disconnect", () => process.exit());

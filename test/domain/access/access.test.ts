@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { decideAccess, type ProtectedDataset } from "../../src/domain/access/access.js";
-import type { Caller, UserPrincipal } from "../../src/domain/identity/principal.js";
-import { type CallerKind, readAccessTable } from "../app/access-table.js";
+import { decideAccess, type ProtectedDataset } from "../../../src/domain/access/access.js";
+import type { Caller, UserPrincipal } from "../../../src/domain/identity/principal.js";
+import { type CallerKind, readAccessTable } from "../../app/access-table.js";
 
 const OWN = "11111111-1111-4111-8111-111111111111";
 const OTHER = "22222222-2222-4222-8222-222222222222";

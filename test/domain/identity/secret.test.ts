@@ -2,10 +2,10 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { crc32 } from "node:zlib";
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
-import { generateSecret, hashSecret, isWellFormedSecret } from "../../src/domain/identity/secret.js";
+import { describe, expect, test } from "vitest";
+import { generateSecret, hashSecret, isWellFormedSecret } from "../../../src/domain/identity/secret.js";
 
-const documentation = readFileSync(new URL("../../docs/key-format.md", import.meta.url), "utf8");
+const documentation = readFileSync(new URL("../../../docs/key-format.md", import.meta.url), "utf8");
 const example = (name: string) => new RegExp(`^${name} +(\\S+)$`, "m").exec(documentation)?.[1] ?? "";
 const scannerPattern = /```regex\n(.+)\n```/.exec(documentation)?.[1] ?? "";
 
@@ -14,11 +14,11 @@ const fromBase62 = (text: string) =>
   [...text].reduce((value, digit) => value * 62n + BigInt(DIGITS.indexOf(digit)), 0n);
 
 describe("the documented example", () => {
-  it("is a well-formed key", () => {
+  test("is a well-formed key", () => {
     expect(isWellFormedSecret("tgk_", example("key"))).toBe(true);
   });
 
-  it("is made of the parts that are given", () => {
+  test("is made of the parts that are given", () => {
     expect(example("key")).toBe(`tgk_${example("body")}${example("checksum")}`);
     expect(fromBase62(example("body"))).toBe(BigInt(`0x${example("random bytes")}`));
     expect(crc32(`tgk_${example("body")}`).toString(16)).toBe(example("crc-32"));
@@ -27,13 +27,13 @@ describe("the documented example", () => {
 });
 
 describe("a generated secret", () => {
-  it.each(["tgk_", "tgs_"] as const)("with prefix %s is well formed, for its own prefix only", (prefix) => {
+  test.each(["tgk_", "tgs_"] as const)("with prefix %s is well formed, for its own prefix only", (prefix) => {
     const secret = generateSecret(prefix);
     expect(isWellFormedSecret(prefix, secret)).toBe(true);
     expect(isWellFormedSecret(prefix === "tgk_" ? "tgs_" : "tgk_", secret)).toBe(false);
   });
 
-  it("carries 160 bits, each of which varies", () => {
+  test("carries 160 bits, each of which varies", () => {
     let ones = 0n;
     let zeros = 0n;
     for (let count = 0; count < 200; count++) {
@@ -46,7 +46,7 @@ describe("a generated secret", () => {
     expect(zeros & all).toBe(all);
   });
 
-  it("is found by the documented scanner pattern in a source text, whole", () => {
+  test("is found by the documented scanner pattern in a source text, whole", () => {
     const secrets = [generateSecret("tgk_"), generateSecret("tgs_")];
     const source = `const key = "${secrets[0]}"; // ${secrets[1]}, and not tgk_example`;
     expect(source.match(new RegExp(scannerPattern, "g"))).toEqual(secrets);
@@ -54,7 +54,7 @@ describe("a generated secret", () => {
 });
 
 describe("a text that was never issued", () => {
-  it("is malformed if any one character of a secret is changed", () => {
+  test("is malformed if any one character of a secret is changed", () => {
     const secret = generateSecret("tgk_");
     fc.assert(
       fc.property(fc.nat(secret.length - 1), fc.constantFrom(...DIGITS, "_", "-", " "), (at, character) => {
@@ -67,7 +67,7 @@ describe("a text that was never issued", () => {
     );
   });
 
-  it.each([
+  test.each([
     ["the empty text", ""],
     ["the prefix alone", "tgk_"],
     ["a secret with a line break after it", `${example("key")}\n`],
@@ -80,7 +80,7 @@ describe("a text that was never issued", () => {
   });
 });
 
-it("stores SHA-256 of a secret", () => {
+test("stores SHA-256 of a secret", () => {
   const secret = generateSecret("tgs_");
   expect(Buffer.from(hashSecret(secret)).toString("hex")).toBe(
     createHash("sha256").update(secret, "utf8").digest("hex"),

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { scopeOf } from "../../src/domain/datasets/scope.js";
-import { createSigningKeyRing } from "../../src/domain/tile-tokens/key-ring.js";
-import { expiryAt } from "../../src/domain/tile-tokens/lifetime.js";
+import { scopeOf } from "../../../src/domain/datasets/scope.js";
+import { createSigningKeyRing } from "../../../src/domain/tile-tokens/key-ring.js";
+import { expiryAt } from "../../../src/domain/tile-tokens/lifetime.js";
 
 interface Vectors {
   signatures: { secret: string; scope: string; exp: number; sig: string }[];

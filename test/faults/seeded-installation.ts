@@ -1,12 +1,13 @@
 import { randomUUID } from "node:crypto";
+import type { Environment } from "../../harness/tilegate.mjs";
 import { OPERATOR } from "../../src/domain/identity/principal.js";
 import { aVectorDataset, type Headers, startTestApp, type TestApp } from "../harness/app.js";
-import { createTestDatabase } from "../harness/postgres.js";
+import { createInstallation } from "../harness/installation.js";
 
 /** An installation's database, filled by a process that has no Redis: what it writes is cold everywhere. */
-export interface Installation extends AsyncDisposable {
+export interface SeededInstallation extends AsyncDisposable {
   readonly databaseUrl: string;
-  readonly env: Readonly<Record<string, string>>;
+  readonly env: Environment;
   readonly accountId: string;
   /** Ids of so many public datasets. */
   newDatasets(count: number): Promise<string[]>;
@@ -18,10 +19,9 @@ export interface Installation extends AsyncDisposable {
 }
 
 /** @param ownDatabaseUrl An empty database of a server that the test stops. Absent: one on the shared server. */
-export async function createInstallation(ownDatabaseUrl?: string): Promise<Installation> {
-  const database = ownDatabaseUrl === undefined ? await createTestDatabase() : undefined;
-  const databaseUrl = ownDatabaseUrl ?? database?.url ?? "";
-  const env = { DATABASE_URL: databaseUrl, ENCRYPTION_KEYS: Buffer.alloc(32, 1).toString("base64") };
+export async function createSeededInstallation(ownDatabaseUrl?: string): Promise<SeededInstallation> {
+  const installation = await createInstallation(ownDatabaseUrl);
+  const { env } = installation;
   const seeder: TestApp = await startTestApp(env);
   const { accounts, datasets, apiKeys } = seeder.useCases;
   const accountId = randomUUID();
@@ -40,7 +40,7 @@ export async function createInstallation(ownDatabaseUrl?: string): Promise<Insta
   }
 
   return {
-    databaseUrl,
+    databaseUrl: env.DATABASE_URL ?? "",
     env,
     accountId,
     newDatasets: (count) => upsert(count, "public"),
@@ -56,7 +56,7 @@ export async function createInstallation(ownDatabaseUrl?: string): Promise<Insta
     },
     async [Symbol.asyncDispose]() {
       await seeder[Symbol.asyncDispose]();
-      await database?.[Symbol.asyncDispose]();
+      await installation[Symbol.asyncDispose]();
     },
   };
 }

@@ -1,5 +1,5 @@
-import { expect, it } from "vitest";
-import { managedAccount, manages, requireManager } from "../../src/domain/identity/management.js";
+import { expect, test } from "vitest";
+import { managedAccount, manages, requireManager } from "../../../src/domain/identity/management.js";
 import {
   ACCOUNT,
   ANONYMOUS,
@@ -9,9 +9,9 @@ import {
   SERVICE,
   STRANGER,
   user,
-} from "./api-keys/fixture.js";
+} from "../api-keys/fixture.js";
 
-it("service tokens and administrators manage their own account, and no other", () => {
+test("service tokens and administrators manage their own account, and no other", () => {
   for (const caller of [SERVICE, user(true), [...API_KEY, ...SERVICE]]) {
     const scope = requireManager(caller);
     expect(manages(scope, ACCOUNT)).toBe(true);
@@ -24,7 +24,7 @@ it("service tokens and administrators manage their own account, and no other", (
   }
 });
 
-it("the operator manages every account, and must name one", () => {
+test("the operator manages every account, and must name one", () => {
   const scope = requireManager([...SERVICE, ...OPERATOR]);
   expect(manages(scope, OTHER_ACCOUNT)).toBe(true);
   expect(managedAccount(scope, OTHER_ACCOUNT)).toBe(OTHER_ACCOUNT);
@@ -33,13 +33,13 @@ it("the operator manages every account, and must name one", () => {
   );
 });
 
-it("credentials of two accounts manage both, and must name one", () => {
+test("credentials of two accounts manage both, and must name one", () => {
   const scope = requireManager([...SERVICE, ...STRANGER]);
   expect(managedAccount(scope, OTHER_ACCOUNT)).toBe(OTHER_ACCOUNT);
   expect(() => managedAccount(scope, undefined)).toThrow(expect.objectContaining({ field: "account_id" }));
 });
 
-it("anonymous callers must say who they are; users without the role and API keys may not", () => {
+test("anonymous callers must say who they are; users without the role and API keys may not", () => {
   expect(() => requireManager(ANONYMOUS)).toThrow(expect.objectContaining({ kind: "unauthenticated" }));
   for (const caller of [user(false), API_KEY, [...API_KEY, ...user(false)]]) {
     expect(() => requireManager(caller)).toThrow(expect.objectContaining({ kind: "permission_denied" }));

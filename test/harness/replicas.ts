@@ -1,11 +1,9 @@
 import pino from "pino";
-import { systemClock } from "../../../src/domain/clock.js";
-import type { Dataset, DatasetStore } from "../../../src/domain/datasets/dataset.js";
-import { type Database, openDatabase } from "../../../src/stores/prisma/database.js";
-import { claimInstallation } from "../../../src/stores/prisma/installation.js";
-import { openStores, type Stores } from "../../../src/stores/stores.js";
-
-const POLL_MS = 5;
+import { systemClock } from "../../src/domain/clock.js";
+import type { Dataset, DatasetStore } from "../../src/domain/datasets/dataset.js";
+import { type Database, openDatabase } from "../../src/stores/prisma/database.js";
+import { claimInstallation } from "../../src/stores/prisma/installation.js";
+import { openStores, type Stores } from "../../src/stores/stores.js";
 
 /** One replica's stores. Closes its database too. */
 export interface Replica extends Stores {
@@ -50,16 +48,6 @@ export const nextRevision = (dataset: Dataset, changes: Partial<Dataset>): Datas
   ...changes,
   revision: dataset.revision + 1,
 });
-
-/** Resolves when `condition` holds; asks again and again, for so many seconds at most. */
-export async function eventually(condition: () => Promise<boolean>, seconds = 10): Promise<void> {
-  const deadline = performance.now() + 1_000 * seconds;
-  while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(`it did not happen within ${seconds} s`);
-    // Not as soon as it can: what it waits for needs the processor too.
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-  }
-}
 
 /** Makes a client's reads slow: from now on `method` of `target` delivers what it has read only after release(). */
 export function holdReads<Name extends string>(
