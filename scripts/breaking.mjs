@@ -50,9 +50,10 @@ symlinkSync(
 
 const image = join(root, "node_modules/.cache/tilegate/before.binpb");
 const buf = join(root, "node_modules/.bin/buf");
-execFileSync(buf, ["build", "-o", image], { cwd: before, stdio: "inherit" });
+// Of a workspace with two modules, compared with one image, buf says nothing at all: name the module.
+execFileSync(buf, ["build", "proto", "-o", image], { cwd: before, stdio: "inherit" });
 try {
-  execFileSync(buf, ["breaking", "--against", image], { cwd: root, stdio: "inherit" });
+  execFileSync(buf, ["breaking", "proto", "--against", image], { cwd: root, stdio: "inherit" });
 } catch {
   process.exit(1);
 }
