@@ -135,10 +135,10 @@ function toWire({ key, token, etag }: RevealedApiKey): MessageInitShape<typeof A
     expireTime: optionalTimestamp(key.expireTime),
     datasetIds: [...key.datasetIds],
     rateLimit: key.rateLimit,
-    created: timestampFromDate(key.created),
-    changed: timestampFromDate(key.changed),
+    createTime: timestampFromDate(key.created),
+    updateTime: timestampFromDate(key.changed),
     lastUsedTime: optionalTimestamp(key.lastUsed),
-    deletedTime: optionalTimestamp(key.deleted),
+    deleteTime: optionalTimestamp(key.deleted),
     previousTokenExpireTime: optionalTimestamp(key.previous?.expireTime),
     etag,
   };

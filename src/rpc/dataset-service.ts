@@ -93,8 +93,8 @@ function toWire(dataset: Dataset): MessageInitShape<typeof DatasetSchema> {
     readerSubjects: [...dataset.readerSubjects],
     raster: dataset.kind === "raster" ? toWireRaster(dataset.raster) : undefined,
     cacheVersion: dataset.cacheVersion,
-    created: timestampFromDate(dataset.created),
-    changed: timestampFromDate(dataset.changed),
+    createTime: timestampFromDate(dataset.created),
+    updateTime: timestampFromDate(dataset.changed),
     etag: etagOf(dataset),
   };
 }

@@ -96,7 +96,7 @@ test.each([
   [{ ...vector, cacheVersion: 4294967295 }, "dataset.cache_version"],
   [{ ...vector, cacheVersion: -1 }, "cache_version"],
   [{ ...vector, etag: long }, "dataset.etag"],
-  [{ ...vector, created: "yesterday" }, "Timestamp"],
+  [{ ...vector, createTime: "yesterday" }, "Timestamp"],
   [{ ...vector, raster: {} }, "dataset.raster"],
   [{ ...raster, tableName: "t" }, "dataset.table_name"],
 ])("a dataset %j is refused", async (dataset, field) => {

@@ -191,7 +191,7 @@ describe("a dataset", () => {
       status: PublicationStatus.DRAFT,
       cacheVersion: 1,
       raster,
-      created: { seconds: BigInt(NOW.getTime() / 1000) },
+      createTime: { seconds: BigInt(NOW.getTime() / 1000) },
     });
     expect(await get(id)).toEqual(dataset);
   });
@@ -218,14 +218,14 @@ describe("a dataset", () => {
       ...before,
       title: "new",
       owner: "",
-      changed: dataset?.changed,
+      updateTime: dataset?.updateTime,
       etag: dataset?.etag,
     });
     expect(dataset?.etag).not.toBe(before.etag);
     expect(await get(before.id)).toEqual(dataset);
   });
 
-  test.each(["id", "account_id", "kind", "table_name", "created", "etag"])(
+  test.each(["id", "account_id", "kind", "table_name", "create_time", "etag"])(
     "keeps its %s for good",
     async (path) => {
       const { id } = await created();
