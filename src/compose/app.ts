@@ -1,6 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { createRegistry, type DescMethod, type DescService } from "@bufbuild/protobuf";
-import { ViolationsSchema } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { createConnectRouter } from "@connectrpc/connect";
 import { createAuthenticator } from "../domain/authentication/authenticator.js";
 import type { JwtVerifier } from "../domain/authentication/jwt.js";
@@ -16,7 +15,11 @@ import { createCallers } from "../front/callers.js";
 import { createCors } from "../front/cors.js";
 import { isUnambiguous } from "../front/request-target.js";
 import { createReserve } from "../front/reserve.js";
-import { ErrorInfoSchema, RetryInfoSchema } from "../gen/proto/google/rpc/error_details_pb.js";
+import {
+  BadRequestSchema,
+  ErrorInfoSchema,
+  RetryInfoSchema,
+} from "../gen/proto/google/rpc/error_details_pb.js";
 import { Health } from "../gen/proto/grpc/health/v1/health_pb.js";
 import { AccountService } from "../gen/proto/tilegate/v1/account_service_pb.js";
 import { ApiKeyService } from "../gen/proto/tilegate/v1/api_key_service_pb.js";
@@ -140,7 +143,7 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
       // A misspelt restriction that is silently dropped would leave open what it was to close.
       ignoreUnknownFields: false,
       // Error details are Any messages, which JSON writes by their type.
-      registry: createRegistry(ErrorInfoSchema, RetryInfoSchema, ViolationsSchema),
+      registry: createRegistry(BadRequestSchema, ErrorInfoSchema, RetryInfoSchema),
     },
   });
   // The first interceptor is the outermost. Who calls was decided before.

@@ -5,7 +5,7 @@ import type { ApiKeys, RevealedApiKey } from "../domain/api-keys/api-keys.js";
 import type { ApiKeyRefusal } from "../domain/api-keys/restrictions.js";
 import type { ApiKeyChange } from "../domain/api-keys/settings.js";
 import type { ApiKeyRequest, ApiKeyVerdict, ApiKeyVerification } from "../domain/api-keys/verification.js";
-import { invalid } from "../domain/errors.js";
+import { below, DomainError, invalid } from "../domain/errors.js";
 import {
   type ApiKeySchema,
   type ApiKey as WireApiKey,
@@ -63,7 +63,8 @@ export function createApiKeyService(
     async createApiKey({ apiKey }, { values }) {
       const settings = apiKey === undefined ? {} : toSettings(apiKey);
       const accountId = optionalUuid(apiKey?.accountId ?? "");
-      return { apiKey: toWire(await apiKeys.create(values.get(callerKey), settings, accountId)) };
+      const creating = apiKeys.create(values.get(callerKey), settings, accountId);
+      return { apiKey: toWire(await inApiKey(creating)) };
     },
 
     async getApiKey({ id }, { values }) {
@@ -75,7 +76,8 @@ export function createApiKeyService(
       if (apiKey.id === "") throw invalid("api_key.id", "is required");
       const change = pick(toSettings(apiKey), updateMask?.paths ?? [], CHANGEABLE);
       const etag = orUndefined(apiKey.etag);
-      return { apiKey: toWire(await apiKeys.update(values.get(callerKey), apiKey.id, change, etag)) };
+      const updating = apiKeys.update(values.get(callerKey), apiKey.id, change, etag);
+      return { apiKey: toWire(await inApiKey(updating)) };
     },
 
     async deleteApiKey({ id, etag }, { values }) {
@@ -102,6 +104,12 @@ export function createApiKeyService(
     },
   };
 }
+
+/** Where settings are the message's `api_key`: a failure names them there. */
+const inApiKey = <T>(outcome: Promise<T>): Promise<T> =>
+  outcome.catch((error: unknown) => {
+    throw error instanceof DomainError ? below("api_key", error) : error;
+  });
 
 /** What isn't set is null, which clears a setting on update and is its default on creation. */
 const toSettings = (key: WireApiKey) =>

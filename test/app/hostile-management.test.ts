@@ -29,12 +29,21 @@ const rpc = (name: string, body: unknown) =>
     body: JSON.stringify(body),
   });
 
-/** Refused as the caller's fault, by an error that names the field. */
+/** Refused as the caller's fault, by an error that names the field: by its whole path, unless it can't be decoded. */
 async function expectRefused(...[name, body, field]: [...Parameters<typeof rpc>, string]) {
   const answer = await rpc(name, body);
   expect(answer.status, answer.text).toBe(400);
-  const error = JSON.parse(answer.body) as { code: string; message: string };
-  expect(error).toMatchObject({ code: "invalid_argument", message: expect.stringContaining(field) });
+  const error = JSON.parse(answer.body) as { message: string };
+  const isDecoded = !error.message.includes("JSON");
+  const at = isDecoded ? field : "body";
+  expect(error).toMatchObject({
+    code: "invalid_argument",
+    message: expect.stringContaining(field),
+    details: [
+      { debug: { domain: "tilegate", reason: isDecoded ? "INVALID_FIELD" : "MALFORMED_REQUEST" } },
+      { debug: { fieldViolations: expect.arrayContaining([expect.objectContaining({ field: at })]) } },
+    ],
+  });
   expect(answer.text).not.toMatch(/node_modules|prisma|postgres|\.[cm]?[jt]s:\d/i);
 }
 

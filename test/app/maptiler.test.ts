@@ -377,6 +377,19 @@ describe("APIKeySettings", () => {
     },
   );
 
+  test.each<[unknown, string[]]>([
+    [{ origins: ["example.com", "a.*.com"] }, ["origins[1]"]],
+    [{ origins: ["", "example.com", ""], name: "x".repeat(101) }, ["name", "origins[0]", "origins[2]"]],
+    [{ origins: ["example.com", 7], name: 7 }, ["name", "origins[1]"]],
+  ])(
+    "the fields at fault in %j are all named as the body has them, with no path before",
+    async (body, fields) => {
+      const { json } = await call("POST", "/v1/api_keys", body);
+      expect(json).toMatchObject({ reason: "INVALID_FIELD", field: fields[0] });
+      expect((json as { errors: { field: string }[] }).errors.map(({ field }) => field)).toEqual(fields);
+    },
+  );
+
   test("a misspelt restriction is refused, not ignored", async () => {
     expect(await refused(422, "POST", "/v1/api_keys", { origin: ["example.com"] })).toContain("origin");
     expect((await list()).items).toEqual([]);

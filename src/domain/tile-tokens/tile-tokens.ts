@@ -1,7 +1,7 @@
 import { type Denial, decideAccess, mayKnowOf } from "../access/access.js";
 import { type Clock, unixSeconds } from "../clock.js";
 import type { Bounds, Dataset, DatasetCache } from "../datasets/dataset.js";
-import { DomainError } from "../errors.js";
+import { DomainError, type ErrorReason } from "../errors.js";
 import type { Caller } from "../identity/principal.js";
 import type { SigningKeyRing } from "./key-ring.js";
 import { expiryAt, type TokenLifetime } from "./lifetime.js";
@@ -80,6 +80,13 @@ const REFUSALS: Record<TileTokenRefusal["code"], TileTokenRefusal> = {
   },
 };
 
+const REASONS: Record<TileTokenRefusal["code"], ErrorReason> = {
+  not_found: "DATASET_NOT_FOUND",
+  permission_denied: "DATASET_PERMISSION_DENIED",
+  unauthenticated: "DATASET_UNAUTHENTICATED",
+  unavailable: "DATASET_UNAVAILABLE",
+};
+
 /** Why there is no token. */
 export const refusalOf = (denial: Denial): TileTokenRefusal => REFUSALS[denial];
 
@@ -130,7 +137,7 @@ export function createTileTokens({ datasets, keyRing, lifetime, clock }: TileTok
     async get(caller, id) {
       const token = decider(caller)((await find(caller, [id])).get(id));
       if (token.kind !== "error") return token;
-      throw new DomainError(token.code, `DATASET_${token.code.toUpperCase()}`, token.message, {
+      throw new DomainError(token.code, REASONS[token.code], token.message, {
         retryAfterSeconds: token.code === "unavailable" ? 1 : undefined,
       });
     },
