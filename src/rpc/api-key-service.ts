@@ -47,8 +47,6 @@ const REFUSALS: Record<ApiKeyRefusal, WireRefusal> = {
   rate_limited: WireRefusal.RATE_LIMITED,
 };
 
-const DEFAULT_RATE_LIMIT_WINDOW_SECONDS = 60;
-
 export function createApiKeyService(
   apiKeys: ApiKeys,
   verification: ApiKeyVerification,
@@ -122,10 +120,7 @@ const toSettings = (key: WireApiKey) =>
     expireTime: optionalDate(key.expireTime, "api_key.expire_time") ?? null,
     datasetIds: key.datasetIds,
     rateLimit: key.rateLimit
-      ? {
-          requests: key.rateLimit.requests,
-          windowSeconds: key.rateLimit.windowSeconds || DEFAULT_RATE_LIMIT_WINDOW_SECONDS,
-        }
+      ? { requests: key.rateLimit.requests, windowSeconds: orUndefined(key.rateLimit.windowSeconds) }
       : null,
   }) satisfies ApiKeyChange;
 

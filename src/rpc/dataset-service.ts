@@ -120,7 +120,9 @@ const toSettings = (dataset: WireDataset, path: string) => ({
   },
   get status() {
     const { status } = dataset;
-    return status === PublicationStatus.UNSPECIFIED ? "draft" : fromEnum(STATUSES, status, `${path}.status`);
+    return status === PublicationStatus.UNSPECIFIED
+      ? undefined
+      : fromEnum(STATUSES, status, `${path}.status`);
   },
   owner: orUndefined(dataset.owner),
   readerRoles: dataset.readerRoles,

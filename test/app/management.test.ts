@@ -225,6 +225,13 @@ describe("a dataset", () => {
     expect(await get(before.id)).toEqual(dataset);
   });
 
+  test("gets a default back for each field that the mask names and the message leaves out", async () => {
+    const { id } = await created({ cacheVersion: 7, status: PublicationStatus.PUBLISHED });
+    const cleared = { dataset: { id }, updateMask: { paths: ["status", "cache_version"] } };
+    const { dataset } = await datasets.updateDataset(cleared);
+    expect(dataset).toMatchObject({ cacheVersion: 1, status: PublicationStatus.DRAFT });
+  });
+
   test.each(["id", "account_id", "kind", "table_name", "create_time", "etag"])(
     "keeps its %s for good",
     async (path) => {
