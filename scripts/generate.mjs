@@ -29,7 +29,7 @@ for (const [from, to] of Object.entries(copies)) {
 }
 const validate = join(thirdParty, "buf/validate/validate.proto");
 mkdirSync(dirname(validate), { recursive: true });
-writeFileSync(validate, printProtoFile(file_buf_validate_validate));
+writeFileSync(validate, printProtoFile(file_buf_validate_validate, "@bufbuild/protovalidate, Apache-2.0"));
 
 run("buf", ["generate"]);
 run("prisma", ["generate", "--no-hints"], {
