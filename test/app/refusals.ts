@@ -25,5 +25,4 @@ export async function badFields(call: Promise<unknown>): Promise<string[]> {
   return error.findDetails(BadRequestSchema).flatMap(fieldsOf);
 }
 
-export const fieldsOf = ({ fieldViolations }: BadRequest): string[] =>
-  fieldViolations.map(({ field }) => field);
+const fieldsOf = ({ fieldViolations }: BadRequest): string[] => fieldViolations.map(({ field }) => field);
