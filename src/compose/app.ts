@@ -1,6 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { createRegistry } from "@bufbuild/protobuf";
-import { ViolationsSchema } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { createConnectRouter } from "@connectrpc/connect";
 import { createAuthenticator } from "../domain/authentication/authenticator.js";
 import type { JwtVerifier } from "../domain/authentication/jwt.js";
@@ -15,7 +14,11 @@ import { createCallers } from "../front/callers.js";
 import { createCallLog } from "../front/observe.js";
 import { isUnambiguous, pathOf, queryOf } from "../front/request-target.js";
 import type { Target } from "../front/target.js";
-import { ErrorInfoSchema, RetryInfoSchema } from "../gen/proto/google/rpc/error_details_pb.js";
+import {
+  BadRequestSchema,
+  ErrorInfoSchema,
+  RetryInfoSchema,
+} from "../gen/proto/google/rpc/error_details_pb.js";
 import { Health } from "../gen/proto/grpc/health/v1/health_pb.js";
 import { AccountService } from "../gen/proto/tilegate/v1/account_service_pb.js";
 import { ApiKeyService } from "../gen/proto/tilegate/v1/api_key_service_pb.js";
@@ -128,7 +131,7 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
       // A misspelt restriction that is silently dropped would leave open what it was to close.
       ignoreUnknownFields: false,
       // Error details are Any messages, which JSON writes by their type.
-      registry: createRegistry(ErrorInfoSchema, RetryInfoSchema, ViolationsSchema),
+      registry: createRegistry(BadRequestSchema, ErrorInfoSchema, RetryInfoSchema),
     },
   });
   // The first interceptor is the outermost. Who calls was decided before.

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { ApiKeys, RevealedApiKey } from "../domain/api-keys/api-keys.js";
 import type { ApiKeyChange } from "../domain/api-keys/settings.js";
-import { DomainError, invalid, notFound } from "../domain/errors.js";
+import { type DomainError, invalid, invalidFields, notFound } from "../domain/errors.js";
 import { requireManager } from "../domain/identity/management.js";
 import { DEFAULT_PAGE_LIMIT, type ListRequest } from "../domain/page.js";
 import { SAME_ORIGIN } from "../front/answer-headers.js";
@@ -123,11 +123,14 @@ function parseSettings(body: unknown): ApiKeyChange {
   return given;
 }
 
-function invalidBody(error: z.ZodError): DomainError {
-  const problems = error.issues.map(({ path, message }) => `${path.join(".") || "body"}: ${message}`);
-  const field = error.issues[0]?.path.join(".") || undefined;
-  return new DomainError("invalid_argument", "INVALID_FIELD", problems.join("; "), { field });
-}
+const invalidBody = ({ issues }: z.ZodError): DomainError =>
+  invalidFields(issues.map(({ path, message }) => ({ field: toPath(path) || "body", description: message })));
+
+const toPath = (path: readonly PropertyKey[]): string =>
+  path
+    .map((part) => (typeof part === "number" ? `[${part}]` : `.${String(part)}`))
+    .join("")
+    .replace(/^\./, "");
 
 const toJson = ({ key, token }: RevealedApiKey) => ({
   id: key.id,

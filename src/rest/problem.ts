@@ -15,13 +15,13 @@ export class HttpError extends Error {
   }
 }
 
-const STATUSES: Record<ErrorKind, number> = {
+/** By kind of failure. docs/errors.md lists them. */
+export const STATUSES: Readonly<Record<ErrorKind, number>> = {
   invalid_argument: 422,
   unauthenticated: 401,
   permission_denied: 403,
   not_found: 404,
   already_exists: 409,
-  failed_precondition: 409,
   aborted: 409,
   resource_exhausted: 429,
   overloaded: 503,
@@ -79,7 +79,10 @@ export function sendError(call: Call, error: unknown): number {
     const headers: Record<string, string> = {};
     if (status === 401) headers["www-authenticate"] = "Bearer";
     if (error.retryAfterSeconds !== undefined) headers["retry-after"] = String(error.retryAfterSeconds);
-    sendProblem(call, status, error.message, { reason: error.reason, field: error.field }, headers);
+    const { reason, field, violations } = error;
+    const errors = violations.map((violation) => ({ field: violation.field, detail: violation.description }));
+    const members = { reason, field, errors: errors.length > 0 ? errors : undefined };
+    sendProblem(call, status, error.message, members, headers);
     return status;
   }
   sendProblem(call, 500, "internal error");

@@ -14,12 +14,13 @@ import type { Caller } from "../domain/identity/principal.js";
 import type { Call } from "../front/call.js";
 import { bodyTooLarge, HEAD_BYTES, inflate } from "../front/inflate.js";
 import { countItems, inspectMessage } from "../schema/inspect.js";
+import { invalidRequest } from "../schema/validate.js";
 import { setHeaders } from "../server/http-handler.js";
 import { discardBody } from "../server/unread-body.js";
 import { clampDeadline } from "./deadline.js";
 import { correctEarlyRefusal } from "./early-refusals.js";
 import { toPublicError } from "./errors.js";
-import { callerKey, callKey, invalidRequest } from "./interceptors.js";
+import { callerKey, callKey } from "./interceptors.js";
 import {
   asPost,
   ENVELOPE_BYTES,

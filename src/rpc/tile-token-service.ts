@@ -1,5 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { ServiceImpl } from "@connectrpc/connect";
+import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import type {
   RasterTileToken,
   TileToken,
@@ -31,9 +31,7 @@ const INVALID_REASONS = {
   signature: TileTokenInvalidReason.SIGNATURE,
 } as const;
 
-export function createTileTokenService(
-  tileTokens: TileTokens,
-): Partial<ServiceImpl<typeof TileTokenService>> {
+export function createTileTokenService(tileTokens: TileTokens): ServiceImpl<typeof TileTokenService> {
   return {
     async getTileToken({ datasetId }, { values }) {
       const { token } = await tileTokens.get(values.get(callerKey), canonicalUuid(datasetId));
@@ -50,6 +48,10 @@ export function createTileTokenService(
     verifyTileToken(request) {
       const verdict = tileTokens.verify(request);
       return verdict.valid ? verdict : { valid: false, reason: INVALID_REASONS[verdict.reason] };
+    },
+
+    revokeTileTokens() {
+      throw new ConnectError("RevokeTileTokens is not served yet", Code.Unimplemented);
     },
   };
 }

@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import type { AccountStore, ServiceTokenStore } from "../accounts/account.js";
 import type { ApiKeyRequest, ApiKeyVerification } from "../api-keys/verification.js";
 import type { Clock } from "../clock.js";
-import { DomainError } from "../errors.js";
+import { DomainError, type ErrorReason } from "../errors.js";
 import type { Caller, Principal } from "../identity/principal.js";
 import { hashSecret, isWellFormedSecret } from "../identity/secret.js";
 import { canonicalUuid, isUuid } from "../uuid.js";
@@ -58,7 +58,7 @@ export interface AuthenticatorOptions {
 }
 
 // No message may echo a credential, so these are all the messages there are.
-const refuse = (reason: string, message: string) => new DomainError("unauthenticated", reason, message);
+const refuse = (reason: ErrorReason, message: string) => new DomainError("unauthenticated", reason, message);
 
 export function createAuthenticator(options: AuthenticatorOptions): Authenticator {
   const { jwtVerifier, adminRole, accounts, serviceTokens, apiKeys, clock } = options;

@@ -2,7 +2,7 @@ import { type Denial, decideAccess, isOpen, mayKnowOf } from "../access/access.j
 import { type Clock, unixSeconds } from "../clock.js";
 import type { Bounds, Dataset, DatasetCache } from "../datasets/dataset.js";
 import { bytesOfDataset } from "../datasets/dataset-bytes.js";
-import { DomainError } from "../errors.js";
+import { DomainError, type ErrorReason } from "../errors.js";
 import type { Caller } from "../identity/principal.js";
 import { createSecondMemo, type SecondMemo, type SecondMemoOptions } from "../second-memo.js";
 import type { SigningKeyRing } from "./key-ring.js";
@@ -96,6 +96,13 @@ const REFUSALS: Record<TileTokenRefusal["code"], TileTokenRefusal> = {
     code: "unavailable",
     message: "Dataset metadata can't be read now, try again",
   },
+};
+
+const REASONS: Record<TileTokenRefusal["code"], ErrorReason> = {
+  not_found: "DATASET_NOT_FOUND",
+  permission_denied: "DATASET_PERMISSION_DENIED",
+  unauthenticated: "DATASET_UNAUTHENTICATED",
+  unavailable: "DATASET_UNAVAILABLE",
 };
 
 /** As many usual datasets as the cache keeps; those that have left it since are held for this second only. */
@@ -217,7 +224,7 @@ export function createTileTokens(options: TileTokensOptions): TileTokens {
 function onlyToken({ outcomes, isForEverybody }: TileTokenBatch): SingleTileToken {
   const [token = REFUSALS.not_found] = outcomes;
   if (token.kind !== "error") return { token, isForEverybody };
-  throw new DomainError(token.code, `DATASET_${token.code.toUpperCase()}`, token.message, {
+  throw new DomainError(token.code, REASONS[token.code], token.message, {
     retryAfterSeconds: token.code === "unavailable" ? 1 : undefined,
   });
 }
