@@ -8,6 +8,7 @@ import { type ApiKeyVerification, createApiKeyVerification } from "../domain/api
 import type { Clock } from "../domain/clock.js";
 import { createDatasets, type Datasets } from "../domain/datasets/datasets.js";
 import { createCursors } from "../front/cursors.js";
+import type { SiblingChannel } from "../stores/cache/siblings.js";
 import { type Database, openDatabase } from "../stores/prisma/database.js";
 import { claimInstallation } from "../stores/prisma/installation.js";
 import { openStores, type Stores } from "../stores/stores.js";
@@ -16,6 +17,8 @@ export interface BackendOptions {
   readonly config: Config;
   readonly clock: Clock;
   readonly log: Logger;
+  /** To the other processes of this service. Absent: it has none. */
+  readonly siblings?: SiblingChannel | undefined;
 }
 
 /** The use cases over their stores: what the service and the command line have in common. */
@@ -55,6 +58,7 @@ export async function openBackend(options: BackendOptions): Promise<Backend> {
       database,
       installationId: installation.id,
       redisUrl: config.redis?.url,
+      siblings: options.siblings,
       cacheTtlSeconds: config.cacheTtlSeconds,
       clock,
       log,

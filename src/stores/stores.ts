@@ -3,6 +3,7 @@ import type { AccountStore, ServiceTokenStore } from "../domain/accounts/account
 import type { ApiKeyStore, LastUsedRecorder, RateLimiter } from "../domain/api-keys/api-key.js";
 import type { Clock } from "../domain/clock.js";
 import type { DatasetCache, DatasetStore } from "../domain/datasets/dataset.js";
+import { REMEMBERED_MS } from "../domain/second-memo.js";
 import type { CacheName } from "./cache/announcements.js";
 import {
   createCachedAccountStore,
@@ -16,7 +17,7 @@ import { accountCodec, apiKeyCodec, datasetCodec, serviceTokenCodec } from "./ca
 import type { Codec } from "./cache/entry.js";
 import { listenForAnnouncements } from "./cache/listener.js";
 import { createRedisLevel } from "./cache/redis-level.js";
-import { createSiblingLevel, listenToSiblings } from "./cache/siblings.js";
+import { createSiblingLevel, listenToSiblings, type SiblingChannel } from "./cache/siblings.js";
 import {
   type CoherentCache,
   createVersionedCache,
@@ -54,6 +55,8 @@ export interface StoresOptions {
   readonly installationId: string;
   /** Absent: caches of this process only. */
   readonly redisUrl?: string | undefined;
+  /** Who hears of this process's writes where there is no Redis. Absent: nobody. */
+  readonly siblings?: SiblingChannel | undefined;
   /** How old a cached answer may get. */
   readonly cacheTtlSeconds: number;
   readonly clock: Clock;
@@ -81,9 +84,6 @@ const CAPACITIES: Readonly<Record<CacheName, { readonly maxEntries: number; read
  */
 const NEGATIVE_TTL_MS = 5_000;
 
-/** What the fast path remembers is up to this much older than what it was made of. */
-const REMEMBERED_MS = 1_000;
-
 /** A request waits for Redis no longer than that before it goes on without. */
 const REDIS_TIMEOUT_MS = 250;
 
@@ -92,7 +92,7 @@ const REDIS_PAUSE_MS = 1_000;
 
 /** Waits for Redis a moment, so that the first writes are announced; not longer, since nothing depends on it. */
 export async function openStores(options: StoresOptions): Promise<Stores> {
-  const { database, installationId, redisUrl, cacheTtlSeconds, clock, log } = options;
+  const { database, installationId, redisUrl, siblings, cacheTtlSeconds, clock, log } = options;
   const ttlMs = cacheTtlSeconds * 1000;
   const negativeTtlMs = Math.min(NEGATIVE_TTL_MS, ttlMs);
   const redis = redisUrl === undefined ? undefined : await connectRedis(redisUrl, log);
@@ -109,7 +109,7 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
 
   function cache<T>(name: CacheName, load: Load<T>, codec: Codec<T>, rememberedMs = 0): VersionedCache<T> {
     const lifetimes = { ttlMs: ttlMs - rememberedMs, negativeTtlMs };
-    const shared = redis ? sharedByRedis(redis.client) : createSiblingLevel<T>(name);
+    const shared = redis ? sharedByRedis(redis.client) : siblings && createSiblingLevel<T>(name, siblings);
     const { bytesOf } = codec;
     const created = createVersionedCache({ load, shared, lifetimes, ...CAPACITIES[name], bytesOf, clock });
     caches.set(name, created);
@@ -140,7 +140,7 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
 
   const listener = redis
     ? listenForAnnouncements(redis.subscriber(), prefix, caches, log)
-    : listenToSiblings(caches);
+    : siblings && listenToSiblings(caches, siblings);
   const announcing = setInterval(() => {
     for (const announce of announceAgain) void announce();
   }, REDIS_PAUSE_MS).unref();
