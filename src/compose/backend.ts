@@ -101,7 +101,7 @@ function createUseCases({ config, clock, log }: BackendOptions, secrets: Secrets
         ),
     }),
     apiKeyVerification: createApiKeyVerification({
-      store: apiKeys,
+      apiKeys,
       vault,
       datasets,
       rateLimiter,

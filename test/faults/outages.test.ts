@@ -52,7 +52,7 @@ describe.skipIf(!postgresUrl() || !canStartRedis())(
       const dataset = newDataset(account.id);
       await here.accounts.insert(account);
       await insert(here.datasets, dataset);
-      const seenThere = async () => (await there.datasets.tryFindMany([dataset.id], anybody)).get(dataset.id);
+      const seenThere = async () => (await there.datasets.lookUp([dataset.id], anybody)).get(dataset.id);
       expect(await seenThere()).toMatchObject({ visibility: "public" });
 
       await proxy.refuse();

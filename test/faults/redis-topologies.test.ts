@@ -53,7 +53,7 @@ describe.skipIf(!runs).each([
   });
 
   const revisionThere = async () =>
-    (await there.datasets.tryFindMany([dataset.id], anybody)).get(dataset.id)?.revision;
+    (await there.datasets.lookUp([dataset.id], anybody)).get(dataset.id)?.revision;
 
   async function change(): Promise<number> {
     dataset = nextRevision(dataset, { title: `after ${dataset.revision}` });

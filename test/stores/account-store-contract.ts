@@ -17,10 +17,10 @@ export function describeAccountStores(open: () => Promise<StoreFixture>): void {
   test("an account is found by id and by name as it was inserted", async () => {
     const account = newAccount({ name: "Ünïcode 'quoted' \\ 🗺" });
     await fixture.accounts.insert(account);
-    expect(await fixture.accounts.find(account.id)).toEqual(account);
-    expect(await fixture.accounts.findByName(account.name)).toEqual(account);
-    expect(await fixture.accounts.find(randomUUID())).toBeUndefined();
-    expect(await fixture.accounts.findByName("nobody")).toBeUndefined();
+    expect(await fixture.accounts.read(account.id)).toEqual(account);
+    expect(await fixture.accounts.readByName(account.name)).toEqual(account);
+    expect(await fixture.accounts.read(randomUUID())).toBeUndefined();
+    expect(await fixture.accounts.readByName("nobody")).toBeUndefined();
   });
 
   test("a taken id and a taken name are refused by name of the field", async () => {
@@ -35,12 +35,12 @@ export function describeAccountStores(open: () => Promise<StoreFixture>): void {
   });
 
   test("the only account is found while there is exactly one", async () => {
-    expect(await fixture.accounts.findOnly()).toBeUndefined();
+    expect(await fixture.accounts.readSole()).toBeUndefined();
     const only = newAccount();
     await fixture.accounts.insert(only);
-    expect(await fixture.accounts.findOnly()).toEqual(only);
+    expect(await fixture.accounts.readSole()).toEqual(only);
     await fixture.accounts.insert(newAccount());
-    expect(await fixture.accounts.findOnly()).toBeUndefined();
+    expect(await fixture.accounts.readSole()).toBeUndefined();
   });
 
   test("pages list every account once, newest first", async () => {
@@ -68,11 +68,11 @@ export function describeAccountStores(open: () => Promise<StoreFixture>): void {
     });
     for (const token of [plain, full]) {
       await fixture.serviceTokens.insert(token);
-      expect(await fixture.serviceTokens.find(token.id)).toEqual(token);
-      expect(await fixture.serviceTokens.findBySecretHash(token.secretHash)).toEqual(token);
+      expect(await fixture.serviceTokens.read(token.id)).toEqual(token);
+      expect(await fixture.serviceTokens.readBySecretHash(token.secretHash)).toEqual(token);
     }
-    expect(await fixture.serviceTokens.find(randomUUID())).toBeUndefined();
-    expect(await fixture.serviceTokens.findBySecretHash(new Uint8Array(32))).toBeUndefined();
+    expect(await fixture.serviceTokens.read(randomUUID())).toBeUndefined();
+    expect(await fixture.serviceTokens.readBySecretHash(new Uint8Array(32))).toBeUndefined();
   });
 
   test("two service tokens can't share a secret", async () => {

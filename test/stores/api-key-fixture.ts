@@ -1,7 +1,7 @@
 import { type ApiKeys, createApiKeys } from "../../src/domain/api-keys/api-keys.js";
 import { createVault, type Vault } from "../../src/domain/api-keys/vault.js";
 import { type ApiKeyVerification, createApiKeyVerification } from "../../src/domain/api-keys/verification.js";
-import type { DatasetReader } from "../../src/domain/datasets/dataset.js";
+import type { DatasetCache } from "../../src/domain/datasets/dataset.js";
 import type { Caller } from "../../src/domain/identity/principal.js";
 import { createCursors } from "../../src/front/cursors.js";
 import { createPrismaAccountStore } from "../../src/stores/prisma/account-store.js";
@@ -47,7 +47,12 @@ export async function openApiKeyFixture(): Promise<ApiKeyFixture> {
       const vault = createVault(encryptionKeys);
       const cursors = createCursors(encryptionKeys);
       const store = createPrismaApiKeyStore(over);
-      const datasets: DatasetReader = createPrismaDatasetStore(over);
+      const { readMany } = createPrismaDatasetStore(over);
+      // No cache between them and the database.
+      const lookUp: DatasetCache["lookUp"] = async (ids, mayKnow) =>
+        new Map([...(await readMany(ids))].filter(([, dataset]) => mayKnow(dataset)));
+      const datasets = { readMany, lookUp };
+      const apiKeys = { lookUp: store.readByTokenHash };
       const accounts = createPrismaAccountStore(over);
       const clock = () => new Date();
       const rateLimiter = createLocalRateLimiter();
@@ -55,7 +60,7 @@ export async function openApiKeyFixture(): Promise<ApiKeyFixture> {
       return {
         vault,
         keys: createApiKeys({ store, vault, cursors, accounts, datasets, clock }),
-        verification: createApiKeyVerification({ store, vault, datasets, rateLimiter, lastUsed, clock }),
+        verification: createApiKeyVerification({ apiKeys, vault, datasets, rateLimiter, lastUsed, clock }),
       };
     },
     [Symbol.asyncDispose]: async () => {

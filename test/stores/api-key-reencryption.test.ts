@@ -23,7 +23,7 @@ describe.skipIf(!postgresUrl())("re-encryption", () => {
   const during = () => fixture.useCases([newKey, oldKey]);
   const after = () => fixture.useCases([newKey]);
   const parts = () => ({ store: createPrismaApiKeyStore(fixture.database), vault: during().vault });
-  const stored = (id: string) => parts().store.find(id);
+  const stored = (id: string) => parts().store.read(id);
   const isValid = async (token: string) => (await after().verification.resolve(token, {})).valid;
 
   test("moves every key of every account, deleted and rotated ones too, so that the old encryption key can go", async () => {

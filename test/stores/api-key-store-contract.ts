@@ -57,10 +57,10 @@ export function describeApiKeyStore(open: () => Promise<ApiKeyStoreFixture>): vo
       fc.asyncProperty(changes, changes, async (before, after) => {
         const inserted = newApiKey(accountId, before);
         await store.insert(inserted);
-        expect(await store.find(inserted.id)).toEqual(inserted);
+        expect(await store.read(inserted.id)).toEqual(inserted);
         const replaced = newApiKey(accountId, { ...after, id: inserted.id, revision: 2 });
         expect(await store.replace(replaced, 1)).toBe(true);
-        expect(await store.find(inserted.id)).toEqual(replaced);
+        expect(await store.read(inserted.id)).toEqual(replaced);
       }),
       { numRuns: 50 },
     );
@@ -81,11 +81,11 @@ export function describeApiKeyStore(open: () => Promise<ApiKeyStoreFixture>): vo
     const key = await insert({ previous });
     const deleted = await insert({ deleted: DELETED });
     const unknown = newSealedToken().lookupHash;
-    expect(await store.findByTokenHash([key.current.lookupHash])).toEqual(key);
-    expect(await store.findByTokenHash([unknown, previous.lookupHash])).toEqual(key);
-    expect(await store.findByTokenHash([deleted.current.lookupHash, unknown])).toEqual(deleted);
-    expect(await store.findByTokenHash([unknown])).toBeUndefined();
-    expect(await store.find(randomUUID())).toBeUndefined();
+    expect(await store.readByTokenHash([key.current.lookupHash])).toEqual(key);
+    expect(await store.readByTokenHash([unknown, previous.lookupHash])).toEqual(key);
+    expect(await store.readByTokenHash([deleted.current.lookupHash, unknown])).toEqual(deleted);
+    expect(await store.readByTokenHash([unknown])).toBeUndefined();
+    expect(await store.read(randomUUID())).toBeUndefined();
   });
 
   test("a token that a rotation without grace removed is not found", async () => {
@@ -93,9 +93,9 @@ export function describeApiKeyStore(open: () => Promise<ApiKeyStoreFixture>): vo
     const rotated = { ...key, current: newSealedToken(), previous: undefined, revision: 2 };
     expect(await store.replace(rotated, 1)).toBe(true);
     for (const { lookupHash } of [key.current, key.previous ?? key.current]) {
-      expect(await store.findByTokenHash([lookupHash])).toBeUndefined();
+      expect(await store.readByTokenHash([lookupHash])).toBeUndefined();
     }
-    expect(await store.findByTokenHash([rotated.current.lookupHash])).toEqual(rotated);
+    expect(await store.readByTokenHash([rotated.current.lookupHash])).toEqual(rotated);
   });
 
   test("pages list an account's keys that are not deleted and nobody else's, newest first", async () => {
@@ -143,14 +143,14 @@ export function describeApiKeyStore(open: () => Promise<ApiKeyStoreFixture>): vo
     const changes = ["a", "b", "c", "d"].map((name) => ({ ...key, name, revision: 2 }));
     const written = await Promise.all(changes.map((change) => store.replace(change, 1)));
     expect(written.filter(Boolean)).toHaveLength(1);
-    expect(await store.find(key.id)).toEqual(changes[written.indexOf(true)]);
+    expect(await store.read(key.id)).toEqual(changes[written.indexOf(true)]);
   });
 
   test("neither a stale revision nor a key that is not there is written", async () => {
     const key = await insert({ revision: 7 });
     expect(await store.replace({ ...key, name: "Stale", revision: 7 }, 6)).toBe(false);
     expect(await store.replace(newApiKey(accountId), 1)).toBe(false);
-    expect(await store.find(key.id)).toEqual(key);
+    expect(await store.read(key.id)).toEqual(key);
   });
 
   test("a replacement leaves the time of the last use alone", async () => {
@@ -158,7 +158,7 @@ export function describeApiKeyStore(open: () => Promise<ApiKeyStoreFixture>): vo
     const key = await insert({ lastUsed });
     await store.replace({ ...key, lastUsed: undefined, revision: 2 }, 1);
     await store.replace({ ...key, lastUsed: DELETED, revision: 3 }, 2);
-    expect(await store.find(key.id)).toEqual({ ...key, revision: 3 });
+    expect(await store.read(key.id)).toEqual({ ...key, revision: 3 });
   });
 
   async function insert(changes: Partial<ApiKey> = {}): Promise<ApiKey> {

@@ -54,7 +54,7 @@ export function describeDatasetStore(open: () => Promise<StoreFixture>): void {
       fc.asyncProperty(changes, async (some) => {
         const dataset = newDataset(accountId, some);
         await save(dataset);
-        expect((await fixture.datasets.findMany([dataset.id])).get(dataset.id)).toEqual(dataset);
+        expect((await fixture.datasets.readMany([dataset.id])).get(dataset.id)).toEqual(dataset);
       }),
       { numRuns: 50 },
     );
@@ -63,9 +63,9 @@ export function describeDatasetStore(open: () => Promise<StoreFixture>): void {
   test("unknown and deleted datasets are not found", async () => {
     const [kept, deleted] = [newDataset(accountId), newDataset(accountId, { deleted: new Date() })];
     await save(kept, deleted);
-    const found = await fixture.datasets.findMany([kept.id, deleted.id, randomUUID()]);
+    const found = await fixture.datasets.readMany([kept.id, deleted.id, randomUUID()]);
     expect([...found.keys()]).toEqual([kept.id]);
-    expect(await fixture.datasets.findMany([])).toEqual(new Map());
+    expect(await fixture.datasets.readMany([])).toEqual(new Map());
   });
 
   test("one save takes more datasets than one statement, new and changed ones mixed", async () => {
@@ -76,7 +76,7 @@ export function describeDatasetStore(open: () => Promise<StoreFixture>): void {
       newDataset(accountId),
     ]);
     await save(...mixed);
-    const found = await fixture.datasets.findMany(mixed.map((dataset) => dataset.id));
+    const found = await fixture.datasets.readMany(mixed.map((dataset) => dataset.id));
     expect(found).toEqual(new Map(mixed.map((dataset) => [dataset.id, dataset])));
   });
 
@@ -120,7 +120,7 @@ export function describeDatasetStore(open: () => Promise<StoreFixture>): void {
         throw failure;
       }),
     ).rejects.toBe(failure);
-    expect((await fixture.datasets.findMany([dataset.id])).size).toBe(0);
+    expect((await fixture.datasets.readMany([dataset.id])).size).toBe(0);
   });
 
   test("a taken scope or id refuses the whole save, by name of the field", async () => {
@@ -133,7 +133,7 @@ export function describeDatasetStore(open: () => Promise<StoreFixture>): void {
     await expect(save(fine, newDataset(accountId, { id: taken.id }))).rejects.toEqual(
       new DuplicateError("id"),
     );
-    expect((await fixture.datasets.findMany([fine.id])).size).toBe(0);
+    expect((await fixture.datasets.readMany([fine.id])).size).toBe(0);
   });
 
   test("of several changes to one revision exactly one is saved", async () => {
@@ -146,7 +146,7 @@ export function describeDatasetStore(open: () => Promise<StoreFixture>): void {
     expect(winners).toHaveLength(1);
     expect(losses).toHaveLength(3);
     for (const loss of losses) expect(loss).toBeInstanceOf(ConcurrentChangeError);
-    expect([...(await fixture.datasets.findMany([dataset.id])).values()]).toEqual(winners);
+    expect([...(await fixture.datasets.readMany([dataset.id])).values()]).toEqual(winners);
   });
 
   test("neither a stale revision, nor another account's dataset, nor one that is not there is replaced", async () => {
@@ -160,7 +160,7 @@ export function describeDatasetStore(open: () => Promise<StoreFixture>): void {
     ]) {
       await expect(save(fine, wrong)).rejects.toBeInstanceOf(ConcurrentChangeError);
     }
-    const found = await fixture.datasets.findMany([dataset.id, fine.id]);
+    const found = await fixture.datasets.readMany([dataset.id, fine.id]);
     expect([...found.values()]).toEqual([dataset]);
   });
 

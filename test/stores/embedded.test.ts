@@ -26,7 +26,7 @@ describe("the embedded database", () => {
       await writer.kill9();
     }
     await using database = await openDatabase(options);
-    expect(await createPrismaAccountStore(database).findByName("survivor")).toBeDefined();
+    expect(await createPrismaAccountStore(database).readByName("survivor")).toBeDefined();
   });
 
   test("creation leaves what only its owner can read, also after one that was cut off", async () => {

@@ -57,7 +57,7 @@ describe.each(fixtures.filter(([, isThere]) => isThere))("transactions of %s", (
     await expect(save(sqlstate)).rejects.toMatchObject(expected);
     expect(await count()).toBe(before);
     const id = await save("the next one");
-    expect((await fixture.datasets.findMany([id])).get(id)?.title).toBe("the next one");
+    expect((await fixture.datasets.readMany([id])).get(id)?.title).toBe("the next one");
   });
 
   test("one that fails before its COMMIT leaves nothing, and says why it failed", async () => {

@@ -36,7 +36,7 @@ describe.skipIf(!postgresUrl())("over PostgreSQL", () => {
     }
     await Promise.all(replicas.map(({ recorder }) => recorder.flush()));
     const lastUsed = new Date(FIRST.getTime() + 3);
-    for (const key of keys) expect(await fixture.apiKeys.find(key.id)).toEqual({ ...key, lastUsed });
+    for (const key of keys) expect(await fixture.apiKeys.read(key.id)).toEqual({ ...key, lastUsed });
     for (const { warn } of replicas) expect(warn).not.toHaveBeenCalled();
   });
 });
@@ -58,8 +58,8 @@ describe.skipIf(!canStartPostgres())("while the database is away", () => {
     await server.restart();
     await recorder.flush();
     const store = createPrismaApiKeyStore(database);
-    expect(await store.find(used.id)).toEqual({ ...used, lastUsed: FIRST });
-    expect(await store.find(usedLater.id)).toEqual({ ...usedLater, lastUsed: SECOND });
+    expect(await store.read(used.id)).toEqual({ ...used, lastUsed: FIRST });
+    expect(await store.read(usedLater.id)).toEqual({ ...usedLater, lastUsed: SECOND });
   });
 });
 
@@ -79,11 +79,11 @@ function describeRecorder(open: () => Promise<StoreFixture>): void {
     recorder.record(key.id, FIRST);
     recorder.record(randomUUID(), FIRST);
     await recorder.flush();
-    expect(await fixture.apiKeys.find(key.id)).toEqual({ ...key, lastUsed: SECOND });
-    expect(await fixture.apiKeys.find(other.id)).toEqual(other);
+    expect(await fixture.apiKeys.read(key.id)).toEqual({ ...key, lastUsed: SECOND });
+    expect(await fixture.apiKeys.read(other.id)).toEqual(other);
     recorder.record(key.id, FIRST);
     await recorder.flush();
-    expect(await fixture.apiKeys.find(key.id)).toEqual({ ...key, lastUsed: SECOND });
+    expect(await fixture.apiKeys.read(key.id)).toEqual({ ...key, lastUsed: SECOND });
   });
 
   test("what is recorded is written at the end", async () => {
@@ -92,14 +92,14 @@ function describeRecorder(open: () => Promise<StoreFixture>): void {
       await using recorder = startRecorder(fixture.database).recorder;
       recorder.record(key.id, FIRST);
     }
-    expect(await fixture.apiKeys.find(key.id)).toEqual({ ...key, lastUsed: FIRST });
+    expect(await fixture.apiKeys.read(key.id)).toEqual({ ...key, lastUsed: FIRST });
   });
 
   test("what is recorded is written after the interval", async () => {
     const [key] = await insertKeys(fixture.database);
     await using recorder = startRecorder(fixture.database, 1).recorder;
     recorder.record(key.id, FIRST);
-    while ((await fixture.apiKeys.find(key.id))?.lastUsed === undefined) await setImmediate();
+    while ((await fixture.apiKeys.read(key.id))?.lastUsed === undefined) await setImmediate();
   });
 
   test("more uses than a statement takes are written", async () => {
@@ -108,7 +108,7 @@ function describeRecorder(open: () => Promise<StoreFixture>): void {
     for (let other = 0; other < 12_000; other++) recorder.record(randomUUID(), FIRST);
     recorder.record(key.id, FIRST);
     await recorder.flush();
-    expect(await fixture.apiKeys.find(key.id)).toEqual({ ...key, lastUsed: FIRST });
+    expect(await fixture.apiKeys.read(key.id)).toEqual({ ...key, lastUsed: FIRST });
     expect(warn).not.toHaveBeenCalled();
   });
 }

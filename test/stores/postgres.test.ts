@@ -52,7 +52,7 @@ describe.skipIf(!postgresUrl())("PostgreSQL", () => {
     const saved = Array.from({ length: 50 }, () => newDataset(account.id));
     await datasets.transaction((transaction) => transaction.save(saved));
     const before = await server.statementCount();
-    const found = await datasets.findMany(saved.map((dataset) => dataset.id));
+    const found = await datasets.readMany(saved.map((dataset) => dataset.id));
     expect((await server.statementCount()) - before).toBe(1);
     expect(found.size).toBe(50);
   });
@@ -72,7 +72,7 @@ describe.skipIf(!postgresUrl())("PostgreSQL", () => {
     const accounts = createPrismaAccountStore(database);
     const account = newAccount();
     await accounts.insert(account);
-    expect(await accounts.find(account.id)).toEqual(account);
+    expect(await accounts.read(account.id)).toEqual(account);
     expect(
       await execute(server.url, "SELECT extract(epoch FROM created)::float8 AS s FROM public.accounts"),
     ).toEqual([{ s: account.created.getTime() / 1000 }]);
@@ -105,11 +105,11 @@ describe.skipIf(!postgresUrl())("PostgreSQL", () => {
     const blocker = new pg.Client({ connectionString: server.url });
     await blocker.connect();
     await blocker.query("BEGIN; LOCK TABLE datasets");
-    const slow = datasets.findMany([randomUUID()]);
-    const starved = createPrismaAccountStore(database).findOnly();
+    const slow = datasets.readMany([randomUUID()]);
+    const starved = createPrismaAccountStore(database).readSole();
     await Promise.all([slow, starved].map((call) => expect(call).rejects.toEqual(isUnavailable)));
     await blocker.end();
-    expect(await datasets.findMany([randomUUID()])).toEqual(new Map());
+    expect(await datasets.readMany([randomUUID()])).toEqual(new Map());
   });
 
   test("keeps what it acknowledged when the process is killed", async () => {
@@ -117,7 +117,7 @@ describe.skipIf(!postgresUrl())("PostgreSQL", () => {
     const writer = await startWriter({ url: server.url }, "survivor");
     await writer.kill9();
     await using database = await openDatabase({ url: server.url });
-    expect(await createPrismaAccountStore(database).findByName("survivor")).toBeDefined();
+    expect(await createPrismaAccountStore(database).readByName("survivor")).toBeDefined();
   });
 });
 
@@ -137,7 +137,7 @@ describe.skipIf(!canStartPostgres())("a PostgreSQL that fails", () => {
     await server.kill9();
     await expectUnavailable(database);
     await server.restart();
-    expect(await accounts.find(account.id)).toEqual(account);
+    expect(await accounts.read(account.id)).toEqual(account);
   });
 
   test("is unavailable to calls that it is in the middle of, and well for those after a restart", async () => {
@@ -150,7 +150,7 @@ describe.skipIf(!canStartPostgres())("a PostgreSQL that fails", () => {
       await transaction.findTaken([], []);
     });
     await expect(cut).rejects.toEqual(isUnavailable);
-    expect(await datasets.findMany([randomUUID()])).toEqual(new Map());
+    expect(await datasets.readMany([randomUUID()])).toEqual(new Map());
   });
 
   test("never acknowledges a write into a transaction that hung before", async () => {
@@ -177,7 +177,7 @@ async function expectUnavailable(database: Database): Promise<void> {
   const datasets = createPrismaDatasetStore(database);
   await expect(database.ping()).rejects.toEqual(isUnavailable);
   await expect(database.migrate()).rejects.toEqual(isUnavailable);
-  await expect(datasets.findMany([randomUUID()])).rejects.toEqual(isUnavailable);
+  await expect(datasets.readMany([randomUUID()])).rejects.toEqual(isUnavailable);
   await expect(datasets.transaction(async () => {})).rejects.toEqual(isUnavailable);
 }
 

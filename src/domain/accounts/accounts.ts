@@ -44,7 +44,7 @@ export interface AccountsOptions {
 
 export function createAccounts({ accounts, serviceTokens, cursors, clock }: AccountsOptions): Accounts {
   async function existing(accountId: string): Promise<string> {
-    if ((await accounts.find(accountId)) === undefined) throw notFound("account");
+    if ((await accounts.read(accountId)) === undefined) throw notFound("account");
     return accountId;
   }
 
@@ -73,14 +73,14 @@ export function createAccounts({ accounts, serviceTokens, cursors, clock }: Acco
         requirePrincipal(caller);
         throw notFound("account");
       }
-      const account = await accounts.find(id);
+      const account = await accounts.read(id);
       if (account === undefined) throw notFound("account");
       return account;
     },
 
     async findByName(caller, name) {
       requireOperator(caller);
-      const account = await accounts.findByName(name);
+      const account = await accounts.readByName(name);
       if (account === undefined) throw notFound("account");
       return account;
     },
@@ -116,7 +116,7 @@ export function createAccounts({ accounts, serviceTokens, cursors, clock }: Acco
 
     async revokeServiceToken(caller, id) {
       const scope = requireAdministrator(caller);
-      const token = await serviceTokens.find(id);
+      const token = await serviceTokens.read(id);
       if (token === undefined || !manages(scope, token.accountId)) throw notFound("service token");
       const revoked = await serviceTokens.revoke(id, clock());
       if (revoked === undefined) throw notFound("service token");

@@ -56,13 +56,14 @@ export interface PreviousToken extends SealedToken {
 /** Opaque to callers; compared for equality only. */
 export const etagOf = (key: Pick<ApiKey, "revision">): string => key.revision.toString(36);
 
+/** The truth: each call asks the database. */
 export interface ApiKeyStore {
   /** @throws DuplicateError for a taken `id` or `lookupHash`. */
   insert(key: ApiKey): Promise<void>;
   /** Deleted ones too. */
-  find(id: string): Promise<ApiKey | undefined>;
+  read(id: string): Promise<ApiKey | undefined>;
   /** The key whose current or previous token has one of these hashes. Deleted ones too. One statement. */
-  findByTokenHash(lookupHashes: readonly Uint8Array[]): Promise<ApiKey | undefined>;
+  readByTokenHash(lookupHashes: readonly Uint8Array[]): Promise<ApiKey | undefined>;
   /** Not deleted ones, newest first. */
   list(accountId: string, page: PageRequest): Promise<Page<ApiKey>>;
   /** All accounts' keys, deleted ones too, by id: the `limit` ones after `after`. Fewer: the last. */
@@ -74,6 +75,12 @@ export interface ApiKeyStore {
    * alone, which the recorder writes. When it resolves, no replica serves an older state.
    */
   replace(key: ApiKey, expectedRevision: number): Promise<boolean>;
+}
+
+/** Cached: what a token stands for. A change is obeyed as soon as its announcement arrives. */
+export interface ApiKeyCache {
+  /** As ApiKeyStore.readByTokenHash. @throws DomainError unavailable, when that can't be told now. */
+  lookUp(tokenHashes: readonly Uint8Array[]): Promise<ApiKey | undefined>;
 }
 
 /** Notes uses and writes them later, in batches. */

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { AccountStore } from "../accounts/account.js";
 import type { Clock } from "../clock.js";
-import type { DatasetReader } from "../datasets/dataset.js";
+import type { DatasetStore } from "../datasets/dataset.js";
 import { DomainError, notFound } from "../errors.js";
 import { type ManagementScope, managedAccount, manages, requireManager } from "../identity/management.js";
 import type { Caller } from "../identity/principal.js";
@@ -71,9 +71,8 @@ export interface ApiKeysOptions {
   readonly store: ApiKeyStore;
   readonly vault: Vault;
   readonly cursors: Cursors;
-  readonly accounts: Pick<AccountStore, "find">;
-  /** Uncached: a key may list a dataset as soon as that exists. */
-  readonly datasets: DatasetReader;
+  readonly accounts: Pick<AccountStore, "read">;
+  readonly datasets: Pick<DatasetStore, "readMany">;
   readonly clock: Clock;
   /** Told of the tokens that a call could not decrypt, of all its keys at once. */
   readonly onUnreadable?: (errors: readonly VaultError[]) => void;
@@ -117,7 +116,7 @@ export function createApiKeys(options: ApiKeysOptions): ApiKeys {
   }
 
   async function find(scope: ManagementScope, id: string): Promise<ApiKey> {
-    const key = isUuid(id) ? await store.find(canonicalUuid(id)) : undefined;
+    const key = isUuid(id) ? await store.read(canonicalUuid(id)) : undefined;
     const gone = key?.deleted !== undefined && clock().getTime() - key.deleted.getTime() >= RESTORABLE_MS;
     if (key === undefined || gone || !manages(scope, key.accountId)) throw notFound("API key");
     return key;
@@ -170,7 +169,7 @@ export function createApiKeys(options: ApiKeysOptions): ApiKeys {
       const blank = { ...DEFAULT_SETTINGS, id, accountId, current, created: now, changed: now, revision: 1 };
       const key = changeSettings(blank, settings);
       await requireValidChange(key, settings, [], { datasets, now });
-      if ((await accounts.find(accountId)) === undefined) throw notFound("account");
+      if ((await accounts.read(accountId)) === undefined) throw notFound("account");
       await store.insert(key);
       return show(key, token);
     },

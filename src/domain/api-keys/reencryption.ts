@@ -11,7 +11,7 @@ export interface ReencryptionProgress {
 }
 
 export interface ReencryptionOptions {
-  readonly store: Pick<ApiKeyStore, "find" | "listAll" | "replace">;
+  readonly store: Pick<ApiKeyStore, "read" | "listAll" | "replace">;
   readonly vault: Vault;
   /** Called after each page of 500. */
   readonly onProgress?: (progress: ReencryptionProgress) => void;
@@ -66,7 +66,7 @@ async function reencrypt(
     const isWritten = await store.replace({ ...resealed, revision: key.revision + 1 }, key.revision);
     if (isWritten) return { moved: true, errors };
     // Somebody changed it meanwhile: their tokens are what is to be kept.
-    key = await store.find(key.id);
+    key = await store.read(key.id);
   }
   return { moved: false, errors: [] };
 }

@@ -44,26 +44,27 @@ export interface RasterTiles {
 
 export type Bounds = readonly [west: number, south: number, east: number, north: number];
 
-export interface DatasetReader {
-  /** The datasets that exist and are not deleted, by id. One statement, whatever the number of ids. */
-  findMany(ids: readonly string[]): Promise<ReadonlyMap<string, Dataset>>;
-}
-
-/** What deciding and signing reads, from caches that know a part when the database is away. */
+/**
+ * Cached: what deciding and signing looks up. A change is obeyed as soon as its announcement arrives; where the database is
+ * away, a part is known.
+ */
 export interface DatasetCache {
   /**
-   * As findMany, but never unavailable as a whole: null for a dataset of which nothing can be told now. What `mayKnow`
-   * denies is left out, and takes the time, statements and round trips of an id that is nobody's, however well it is known.
+   * The datasets that exist and are not deleted, by id; null for one of which nothing can be told now. What `mayKnow` denies
+   * is left out, and takes the time, statements and round trips of an id that is nobody's, however well it is known.
    */
-  tryFindMany(
+  lookUp(
     ids: readonly string[],
     mayKnow: (dataset: Dataset) => boolean,
   ): Promise<ReadonlyMap<string, Dataset | null>>;
-  /** The dataset, if this process knows it and would answer by it now. Undefined: ask tryFindMany. */
-  peek(id: string): Dataset | undefined;
+  /** At once: the dataset, if this process knows it and would answer by it now. Undefined: look it up. */
+  known(id: string): Dataset | undefined;
 }
 
-export interface DatasetStore extends DatasetReader {
+/** The truth: each call asks the database. */
+export interface DatasetStore {
+  /** The datasets that exist and are not deleted, by id. One statement, whatever the number of ids. */
+  readMany(ids: readonly string[]): Promise<ReadonlyMap<string, Dataset>>;
   /** Not deleted ones, newest first; of every account if none is given. */
   list(accountId: string | undefined, page: PageRequest): Promise<Page<Dataset>>;
   /**

@@ -41,7 +41,7 @@ export interface Datasets {
 
 export interface DatasetsOptions {
   readonly store: DatasetStore;
-  readonly accounts: Pick<AccountStore, "find" | "findOnly">;
+  readonly accounts: Pick<AccountStore, "read" | "readSole">;
   readonly tenancy: Tenancy;
   readonly cursors: Cursors;
   readonly clock: Clock;
@@ -62,13 +62,13 @@ export function createDatasets({ store, accounts, tenancy, cursors, clock }: Dat
     field: string,
   ): Promise<string> {
     const accountId = managedAccount(requireManager(caller), requested, field);
-    if ((await accounts.find(accountId)) === undefined) throw notFound("account");
+    if ((await accounts.read(accountId)) === undefined) throw notFound("account");
     return accountId;
   }
 
   /** With several accounts ids are the operator's to choose: a refusal of one that is taken would tell of another account's. */
   async function mayChooseIds(caller: Caller): Promise<boolean> {
-    return requireManager(caller).all || (await accounts.findOnly()) !== undefined;
+    return requireManager(caller).all || (await accounts.readSole()) !== undefined;
   }
 
   function newDataset(accountId: string, input: DatasetInput, path: string): Dataset {
@@ -121,7 +121,7 @@ export function createDatasets({ store, accounts, tenancy, cursors, clock }: Dat
 
     async get(caller, id) {
       const scope = requireManager(caller);
-      const dataset = (await store.findMany([id])).get(id);
+      const dataset = (await store.readMany([id])).get(id);
       if (dataset === undefined || !manages(scope, dataset.accountId)) throw notFound("dataset");
       return dataset;
     },

@@ -99,7 +99,7 @@ export function createTileTokens({ datasets, keyRing, lifetime, clock }: TileTok
   }
 
   const find = (caller: Caller, ids: readonly string[]) =>
-    datasets.tryFindMany(ids, (dataset) => mayKnowOf(dataset, caller));
+    datasets.lookUp(ids, (dataset) => mayKnowOf(dataset, caller));
 
   /** Decides on datasets at one moment. */
   function decider(caller: Caller) {
@@ -122,7 +122,7 @@ export function createTileTokens({ datasets, keyRing, lifetime, clock }: TileTok
       return outcomes;
     },
     peek(id) {
-      const dataset = datasets.peek(id);
+      const dataset = datasets.known(id);
       if (dataset === undefined) return undefined;
       const now = unixSeconds(clock());
       return { dataset, token: () => mint(dataset, now, expiryAt(now, lifetime)) };

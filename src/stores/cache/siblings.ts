@@ -1,4 +1,4 @@
-import type { Announcement, CacheName, Caches } from "./announcements.js";
+import type { Announcement, Caches } from "./announcements.js";
 import { hear } from "./announcements.js";
 import type { SharedLevel } from "./versioned-cache.js";
 
@@ -12,7 +12,7 @@ export interface SiblingChannel {
   listen(receive: (announcement: string) => void): Disposable;
 }
 
-export function createSiblingLevel<T>(name: CacheName, channel: SiblingChannel): SharedLevel<T> {
+export function createSiblingLevel<T>(name: string, channel: SiblingChannel): SharedLevel<T> {
   return {
     read: async () => new Map(),
     fill: async () => undefined,

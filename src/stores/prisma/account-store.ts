@@ -9,17 +9,17 @@ export function createPrismaAccountStore({ prisma }: Database): AccountStore {
     insert: async ({ id, name, created }) => {
       await translateErrors(() => prisma.account.create({ data: { id, name, created } }));
     },
-    find: async (id) => {
+    read: async (id) => {
       const row = await translateErrors(() => prisma.account.findUnique({ where: { id } }));
       return row ? toAccount(row) : undefined;
     },
-    findByName: async (name) => {
+    readByName: async (name) => {
       // No account can have such a name, and PostgreSQL would refuse the statement.
       if (name.includes("\0")) return undefined;
       const row = await translateErrors(() => prisma.account.findUnique({ where: { name } }));
       return row ? toAccount(row) : undefined;
     },
-    findOnly: async () => {
+    readSole: async () => {
       const [first, second] = await translateErrors(() => prisma.account.findMany({ take: 2 }));
       return first && !second ? toAccount(first) : undefined;
     },

@@ -12,11 +12,11 @@ export function createPrismaApiKeyStore({ prisma }: Pick<Database, "prisma">): A
     insert: async (key) => {
       await translateErrors(() => prisma.apiKey.createMany({ data: [toRow(key)] }));
     },
-    find: async (id) => {
+    read: async (id) => {
       const row = await translateErrors(() => prisma.apiKey.findUnique({ where: { id } }));
       return row ? toApiKey(row) : undefined;
     },
-    findByTokenHash: async (lookupHashes) => {
+    readByTokenHash: async (lookupHashes) => {
       const hashes = { in: lookupHashes.map(toBytes) };
       const where = { OR: [{ currentHash: hashes }, { previousHash: hashes }] };
       const row = await translateErrors(() => prisma.apiKey.findFirst({ where }));

@@ -56,7 +56,7 @@ const TRANSACTION_TIMEOUT_MS = 600_000;
 
 export function createPrismaDatasetStore({ prisma }: Database): DatasetStore {
   return {
-    findMany: async (ids) => {
+    readMany: async (ids) => {
       if (ids.length === 0) return new Map();
       const rows = await translateErrors(
         () => prisma.$queryRaw<DatasetRow[]>`

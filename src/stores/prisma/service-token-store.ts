@@ -5,7 +5,7 @@ import { translateErrors } from "./errors.js";
 import { pageArguments, toPage } from "./paging.js";
 
 export function createPrismaServiceTokenStore({ prisma }: Database): ServiceTokenStore {
-  const find: ServiceTokenStore["find"] = async (id) => {
+  const read: ServiceTokenStore["read"] = async (id) => {
     const row = await translateErrors(() => prisma.serviceToken.findUnique({ where: { id } }));
     return row ? toServiceToken(row) : undefined;
   };
@@ -22,8 +22,8 @@ export function createPrismaServiceTokenStore({ prisma }: Database): ServiceToke
       };
       await translateErrors(() => prisma.serviceToken.create({ data }));
     },
-    find,
-    findBySecretHash: async (secretHash) => {
+    read,
+    readBySecretHash: async (secretHash) => {
       const where = { secretHash: Uint8Array.from(secretHash) };
       const row = await translateErrors(() => prisma.serviceToken.findUnique({ where }));
       return row ? toServiceToken(row) : undefined;
@@ -37,7 +37,7 @@ export function createPrismaServiceTokenStore({ prisma }: Database): ServiceToke
     revoke: async (id, at) => {
       const change = { where: { id, revoked: null }, data: { revoked: at } };
       await translateErrors(() => prisma.serviceToken.updateMany(change));
-      return find(id);
+      return read(id);
     },
   };
 }

@@ -88,7 +88,7 @@ describe("creation", () => {
     const { keys, store } = createFixture();
     const { key, token } = await keys.create(SERVICE, {});
     await keys.rotate(SERVICE, key.id);
-    const stored = await store.find(key.id);
+    const stored = await store.read(key.id);
     for (const sealed of [stored?.current, stored?.previous]) {
       expect(Buffer.from(sealed?.ciphertext ?? []).toString("latin1")).not.toContain("tgk_");
     }
@@ -304,7 +304,7 @@ describe("rotation", () => {
     const { keys, store } = createFixture();
     const { key } = await keys.create(SERVICE, {});
     await keys.rotate(SERVICE, key.id, { gracePeriodSeconds: 0 });
-    expect((await store.find(key.id))?.previous).toBeUndefined();
+    expect((await store.read(key.id))?.previous).toBeUndefined();
   });
 
   it("gives no grace past the key's own expiry, not even if that comes nearer afterwards", async () => {

@@ -56,9 +56,9 @@ export function createFixture({ datasets = [] }: { datasets?: Dataset[] } = {}) 
   const encryptionKeys = [randomBytes(32)];
   const vault = createVault(encryptionKeys);
   const catalog = new Map(datasets.map((each) => [each.id, each]));
-  const reader = {
-    findMany: async (ids: readonly string[]) => new Map([...catalog].filter(([id]) => ids.includes(id))),
-  };
+  const readMany = async (ids: readonly string[]) => new Map([...catalog].filter(([id]) => ids.includes(id)));
+  const lookUp = async (ids: readonly string[], mayKnow: (dataset: Dataset) => boolean) =>
+    new Map([...(await readMany(ids))].filter(([, dataset]) => mayKnow(dataset)));
   const uses: { apiKeyId: string; at: Date }[] = [];
   const taken = new Map<string, number>();
   /** One window that never ends. */
@@ -72,15 +72,16 @@ export function createFixture({ datasets = [] }: { datasets?: Dataset[] } = {}) 
     },
   };
   const accounts = {
-    find: async (id: string) =>
+    read: async (id: string) =>
       [ACCOUNT, OTHER_ACCOUNT].includes(id) ? { id, name: id, created: clock() } : undefined,
   };
   const options = {
     store,
+    apiKeys: store,
     vault,
     cursors: createCursors(encryptionKeys),
     accounts,
-    datasets: reader,
+    datasets: { readMany, lookUp },
     rateLimiter,
     lastUsed: { record: (apiKeyId: string, at: Date) => uses.push({ apiKeyId, at }) },
     clock,

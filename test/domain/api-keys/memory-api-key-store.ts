@@ -1,7 +1,7 @@
-import type { ApiKey, ApiKeyStore } from "../../../src/domain/api-keys/api-key.js";
+import type { ApiKey, ApiKeyCache, ApiKeyStore } from "../../../src/domain/api-keys/api-key.js";
 import { DuplicateError } from "../../../src/domain/store.js";
 
-export interface MemoryApiKeyStore extends ApiKeyStore {
+export interface MemoryApiKeyStore extends ApiKeyStore, ApiKeyCache {
   /** How often a token was looked up. */
   readonly lookUps: number;
   /** How often a row was written. */
@@ -29,12 +29,16 @@ export function createMemoryApiKeyStore(): MemoryApiKeyStore {
       rows.push(key);
     },
 
-    async find(id: string) {
+    async read(id: string) {
       return rows.find((row) => row.id === id);
     },
 
-    async findByTokenHash(hashes: readonly Uint8Array[]) {
+    async lookUp(hashes: readonly Uint8Array[]) {
       store.lookUps++;
+      return store.readByTokenHash(hashes);
+    },
+
+    async readByTokenHash(hashes: readonly Uint8Array[]) {
       return rows.find((row) =>
         hashes.some((hash) => same(row.current.lookupHash, hash) || same(row.previous?.lookupHash, hash)),
       );

@@ -95,8 +95,8 @@ describe("a token that is none", () => {
     const { keys, store, options } = createFixture();
     const { key, token } = await keys.create(SERVICE, {});
     await keys.rotate(SERVICE, key.id, { gracePeriodSeconds: 0 });
-    const outdated = { findByTokenHash: () => store.find(key.id) };
-    const verification = createApiKeyVerification({ ...options, store: outdated });
+    const outdated = { lookUp: () => store.read(key.id) };
+    const verification = createApiKeyVerification({ ...options, apiKeys: outdated });
     expect(await verification.resolve(token, {})).toEqual(NOT_FOUND);
   });
 });

@@ -42,7 +42,7 @@ describe.skipIf(!postgresUrl() || !redisUrl())("two replicas on one PostgreSQL a
   });
 
   const seen = async (replica: Replica, { id }: Dataset) =>
-    (await replica.datasets.tryFindMany([id], anybody)).get(id);
+    (await replica.datasets.lookUp([id], anybody)).get(id);
 
   /** Redis forgets one entry: other files of tests use the server too. */
   const forget = async (name: string) => redis.del(...(await redis.keys(`*:${name}`)));
@@ -78,7 +78,7 @@ describe.skipIf(!postgresUrl() || !redisUrl())("two replicas on one PostgreSQL a
   test("a revoked API key, and a token that two rotations have left behind, are refused by the other", async () => {
     const key = newApiKey(account.id);
     await here.apiKeys.insert(key);
-    const find = (hash: Uint8Array) => there.apiKeys.findByTokenHash([hash]);
+    const find = (hash: Uint8Array) => there.apiKeys.lookUp([hash]);
     expect(await find(key.current.lookupHash)).toMatchObject({ id: key.id });
 
     const once = {
@@ -106,11 +106,9 @@ describe.skipIf(!postgresUrl() || !redisUrl())("two replicas on one PostgreSQL a
     const { id } = newAccount();
     const secretHash = newSealedToken().lookupHash;
     await here.serviceTokens.insert({ id, accountId: account.id, name: "", secretHash, created: new Date() });
-    expect(await there.serviceTokens.findBySecretHash(secretHash)).toMatchObject({ id });
+    expect(await there.serviceTokens.lookUp(secretHash)).toMatchObject({ id });
     await here.serviceTokens.revoke(id, new Date());
-    await eventually(
-      async () => (await there.serviceTokens.findBySecretHash(secretHash))?.revoked !== undefined,
-    );
+    await eventually(async () => (await there.serviceTokens.lookUp(secretHash))?.revoked !== undefined);
   });
 
   test("a slow reader of the old row can't put it back over the new one, here or in Redis", async () => {
@@ -137,14 +135,14 @@ describe.skipIf(!postgresUrl() || !redisUrl())("two replicas on one PostgreSQL a
     await forget(Buffer.from(key.current.lookupHash).toString("hex"));
     const slow = await openReplica(database.url, redisUrl());
     const { hasRead, release } = holdReads(slow.database.prisma.apiKey, "findFirst");
-    const find = () => slow.apiKeys.findByTokenHash([key.current.lookupHash]);
+    const find = () => slow.apiKeys.lookUp([key.current.lookupHash]);
     const answer = find();
     await hasRead;
     await here.apiKeys.replace({ ...key, deleted: new Date(), revision: 2 }, 1);
     release();
     expect(await answer).toMatchObject({ revision: 1 });
     await eventually(async () => (await find())?.revision === 2);
-    expect((await here.apiKeys.findByTokenHash([key.current.lookupHash]))?.deleted).toBeDefined();
+    expect((await here.apiKeys.lookUp([key.current.lookupHash]))?.deleted).toBeDefined();
     await slow[Symbol.asyncDispose]();
   });
 
@@ -186,10 +184,10 @@ describe.skipIf(!postgresUrl() || !redisUrl())("two replicas on one PostgreSQL a
   test("an installation's entries are not read by another one on the same Redis", async () => {
     const name = `shared ${account.id}`;
     await here.accounts.insert(newAccount({ name }));
-    expect(await here.accounts.findByName(name)).toBeDefined();
+    expect(await here.accounts.lookUpByName(name)).toBeDefined();
     const otherDatabase = await createTestDatabase();
     const stranger = await openReplica(otherDatabase.url, redisUrl());
-    expect(await stranger.accounts.findByName(name)).toBeUndefined();
+    expect(await stranger.accounts.lookUpByName(name)).toBeUndefined();
     await stranger[Symbol.asyncDispose]();
     await otherDatabase[Symbol.asyncDispose]();
   });

@@ -29,19 +29,19 @@ describe.skipIf(!postgresUrl() || !canStartRedis())("the cost of a batch of 50",
   test("cold: one statement, and two round trips to Redis; warm there: one; warm here: none", async () => {
     await using first = await servers.openListening();
     const cold = await servers.cost(async () => {
-      expect((await first.datasets.tryFindMany(ids, anybody)).size).toBe(50);
+      expect((await first.datasets.lookUp(ids, anybody)).size).toBe(50);
       await stored();
     });
     expect(cold).toEqual({ statements: 1, redis: { mget: 1, evalsha: 1 } });
 
     await using second = await servers.openListening();
     const inRedis = await servers.cost(async () =>
-      expect((await second.datasets.tryFindMany(ids, anybody)).size).toBe(50),
+      expect((await second.datasets.lookUp(ids, anybody)).size).toBe(50),
     );
     expect(inRedis).toEqual({ statements: 0, redis: { mget: 1 } });
 
     const inProcess = await servers.cost(async () =>
-      expect((await second.datasets.tryFindMany(ids, anybody)).size).toBe(50),
+      expect((await second.datasets.lookUp(ids, anybody)).size).toBe(50),
     );
     expect(inProcess).toEqual({ statements: 0, redis: {} });
   });
@@ -50,7 +50,7 @@ describe.skipIf(!postgresUrl() || !canStartRedis())("the cost of a batch of 50",
     await servers.redis.flushdb();
     await using replica = await servers.openListening();
     const storm = await servers.cost(async () => {
-      await Promise.all(Array.from({ length: 1000 }, () => replica.datasets.tryFindMany(ids, anybody)));
+      await Promise.all(Array.from({ length: 1000 }, () => replica.datasets.lookUp(ids, anybody)));
       await stored();
     });
     expect(storm).toEqual({ statements: 1, redis: { mget: 1, evalsha: 1 } });
@@ -58,8 +58,8 @@ describe.skipIf(!postgresUrl() || !canStartRedis())("the cost of a batch of 50",
 
   test("without Redis a cold batch is one statement, a warm one none", async () => {
     await using replica = await openReplica(servers.database.url, undefined);
-    expect((await servers.cost(() => replica.datasets.tryFindMany(ids, anybody))).statements).toBe(1);
-    expect((await servers.cost(() => replica.datasets.tryFindMany(ids, anybody))).statements).toBe(0);
+    expect((await servers.cost(() => replica.datasets.lookUp(ids, anybody))).statements).toBe(1);
+    expect((await servers.cost(() => replica.datasets.lookUp(ids, anybody))).statements).toBe(0);
   });
 
   test("5,000 usual datasets are kept, all of them", async () => {
@@ -71,7 +71,7 @@ describe.skipIf(!postgresUrl() || !canStartRedis())("the cost of a batch of 50",
     );
     await insert(replica.datasets, ...many);
     const all = many.map(({ id }) => id);
-    const again = await servers.cost(() => replica.datasets.tryFindMany(all, anybody));
+    const again = await servers.cost(() => replica.datasets.lookUp(all, anybody));
     expect(again.statements).toBe(0);
   });
 });

@@ -42,7 +42,7 @@ describe.skipIf(!postgresUrl() || !canStartRedis())(
     async function store(...datasets: Dataset[]) {
       await insert(elsewhere.datasets, ...datasets);
       await servers.redis.flushdb();
-      await replica.datasets.tryFindMany([], anybody);
+      await replica.datasets.lookUp([], anybody);
       now += 3_600_000;
     }
     const hidden = () => newDataset(accountId, { visibility: "private" });
@@ -51,7 +51,7 @@ describe.skipIf(!postgresUrl() || !canStartRedis())(
     const cost = (ids: readonly string[], asked: Replica) =>
       servers.cost(async () => {
         const before = await servers.database.statementCount();
-        expect(await asked.datasets.tryFindMany(ids, stranger)).toEqual(new Map());
+        expect(await asked.datasets.lookUp(ids, stranger)).toEqual(new Map());
         // What was read is put into Redis in the background.
         const reads = (await servers.database.statementCount()) - before;
         await eventually(async () => (await fills()) === reads);
@@ -91,7 +91,7 @@ describe.skipIf(!postgresUrl() || !canStartRedis())(
     test("one that its owner has just loaded here", async () => {
       const dataset = hidden();
       await store(dataset);
-      await replica.datasets.tryFindMany([dataset.id], anybody);
+      await replica.datasets.lookUp([dataset.id], anybody);
       await eventually(async () => (await servers.redis.dbsize()) === 1);
       expect(await costsOf(dataset.id)).toEqual(COSTS_OF_NOTHING);
     });
@@ -99,7 +99,7 @@ describe.skipIf(!postgresUrl() || !canStartRedis())(
     test("one that its owner has just loaded on another replica", async () => {
       const dataset = hidden();
       await store(dataset);
-      await elsewhere.datasets.tryFindMany([dataset.id], anybody);
+      await elsewhere.datasets.lookUp([dataset.id], anybody);
       await eventually(async () => (await servers.redis.dbsize()) === 1);
       expect(await costsOf(dataset.id)).toEqual(COSTS_OF_NOTHING);
     });
@@ -115,8 +115,8 @@ describe.skipIf(!postgresUrl() || !canStartRedis())(
       const datasets = Array.from({ length: 40 }, hidden);
       await store(...datasets);
       const ids = datasets.map(({ id }) => id);
-      await replica.datasets.tryFindMany(ids.slice(0, 10), anybody);
-      await elsewhere.datasets.tryFindMany(ids.slice(10, 20), anybody);
+      await replica.datasets.lookUp(ids.slice(0, 10), anybody);
+      await elsewhere.datasets.lookUp(ids.slice(10, 20), anybody);
       await eventually(async () => (await servers.redis.dbsize()) === 20);
       const mixed = [...ids, ...Array.from({ length: 10 }, () => randomUUID())];
       expect(await cost(mixed, replica)).toEqual(READ);
