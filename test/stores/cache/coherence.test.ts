@@ -181,6 +181,21 @@ describe.skipIf(!postgresUrl() || !redisUrl())("two replicas on one PostgreSQL a
     }
   });
 
+  test("a write of any kind ends what was made of older answers, here and there", async () => {
+    const token = { ...newAccount(), accountId: account.id, secretHash: newSealedToken().lookupHash };
+    for (const write of [
+      () => here.accounts.insert(newAccount()),
+      () => here.serviceTokens.insert(token),
+      () => here.apiKeys.insert(newApiKey(account.id)),
+      () => insert(here.datasets, newDataset(account.id)),
+    ]) {
+      const before = [here.generation(), there.generation()] as const;
+      await write();
+      expect(here.generation()).toBeGreaterThan(before[0]);
+      await eventually(async () => there.generation() > before[1]);
+    }
+  });
+
   test("an installation's entries are not read by another one on the same Redis", async () => {
     const name = `shared ${account.id}`;
     await here.accounts.insert(newAccount({ name }));
