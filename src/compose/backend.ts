@@ -81,18 +81,17 @@ export async function openBackend(options: BackendOptions): Promise<Backend> {
 }
 
 function createUseCases({ config, clock, log }: BackendOptions, secrets: Secrets, stores: Stores): UseCases {
-  const { accounts, serviceTokens, datasets, apiKeys, rateLimiter, lastUsed } = stores;
+  const { unitOfWork, accounts, serviceTokens, datasets, apiKeys, rateLimiter, lastUsed } = stores;
   const vault = createVault(secrets.encryptionKeys);
   const cursors = createCursors(secrets.encryptionKeys);
   return {
-    accounts: createAccounts({ accounts, serviceTokens, cursors, clock }),
-    datasets: createDatasets({ store: datasets, accounts, tenancy: config.tokens.tenancy, cursors, clock }),
+    accounts: createAccounts({ unitOfWork, accounts, serviceTokens, cursors, clock }),
+    datasets: createDatasets({ unitOfWork, store: datasets, tenancy: config.tokens.tenancy, cursors, clock }),
     apiKeys: createApiKeys({
+      unitOfWork,
       store: apiKeys,
       vault,
       cursors,
-      accounts,
-      datasets,
       clock,
       onUnreadable: (errors) =>
         log.warn(

@@ -8,10 +8,12 @@ import type {
 import type { ApiKeyCache, ApiKeyStore, LastUsedRecorder, RateLimiter } from "../domain/api-keys/api-key.js";
 import type { Clock } from "../domain/clock.js";
 import type { DatasetCache, DatasetStore } from "../domain/datasets/dataset.js";
+import type { UnitOfWork } from "../domain/unit-of-work.js";
+import { type Follow, withAnnouncements } from "./announcing.js";
 import { accountEntity } from "./cache/account.js";
 import { apiKeyEntity } from "./cache/api-key.js";
 import { datasetEntity } from "./cache/dataset.js";
-import type { CachedEntity } from "./cache/entity.js";
+import type { CachedEntity, Written } from "./cache/entity.js";
 import { listenForAnnouncements } from "./cache/listener.js";
 import { createRedisLevel } from "./cache/redis-level.js";
 import { serviceTokenEntity } from "./cache/service-token.js";
@@ -23,6 +25,7 @@ import type { Database } from "./prisma/database.js";
 import { createPrismaDatasetStore } from "./prisma/dataset-store.js";
 import { createLastUsedRecorder } from "./prisma/last-used.js";
 import { createPrismaServiceTokenStore } from "./prisma/service-token-store.js";
+import { createPrismaUnitOfWork } from "./prisma/unit-of-work.js";
 import { createBreaker } from "./redis/breaker.js";
 import { createLocalRateLimiter, createRedisRateLimiter } from "./redis/rate-limiter.js";
 import type { RedisConnection } from "./redis/redis.js";
@@ -33,6 +36,8 @@ export interface Stores extends AsyncDisposable {
   readonly serviceTokens: ServiceTokenStore & ServiceTokenCache;
   readonly datasets: DatasetStore & DatasetCache;
   readonly apiKeys: ApiKeyStore & ApiKeyCache;
+  /** Everything that managers change. */
+  readonly unitOfWork: UnitOfWork;
   readonly rateLimiter: RateLimiter;
   readonly lastUsed: LastUsedRecorder;
   /** What is done without now, in words for operators. */
@@ -86,22 +91,29 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
   const registered: CoherentCache[] = [];
   const announceAgain: (() => Promise<void>)[] = [];
 
-  /** Puts a cache in front of what `store` reads, and has it told of what goes through `store`. */
-  function register<T, Store extends Truth & Writes, Truth, LookUps, Writes>(
-    entity: CachedEntity<T, Truth, LookUps, Writes>,
+  /** Puts a cache in front of what `store` reads. */
+  function register<T, Store, LookUps, Writes>(
+    entity: CachedEntity<T, Store, LookUps, Writes>,
     store: Store,
-  ): Store & LookUps {
+  ) {
     const { name, codec } = entity;
     const lifetimes = { ttlMs: ttlMs - entity.rememberedMs, negativeTtlMs };
     const load = entity.load(store);
     const cache = createVersionedCache({ ...entity, load, shared: sharedLevel(), lifetimes, clock });
     caches.set(name, cache);
     registered.push(cache);
-    const announced = entity.announcing(store, (written) => {
-      const readAt = clock().getTime();
-      return cache.announce(new Map([...written].map(([key, entry]) => [key, { ...entry, readAt }])));
-    });
-    return { ...announced, ...entity.lookUps(cache) };
+    const follow: Follow<Writes> = (writes) => {
+      const noted = new Map<string, Written<T>>();
+      return {
+        writes: entity.noting(writes, (key, written) => void noted.set(key, written)),
+        async announce() {
+          const readAt = clock().getTime();
+          const entries = [...noted].map(([key, written]) => [key, { ...written, readAt }] as const);
+          if (entries.length > 0) await cache.announce(new Map(entries));
+        },
+      };
+    };
+    return { lookUps: entity.lookUps(cache), follow };
 
     function sharedLevel(): SharedLevel<T> | undefined {
       if (redis === undefined) return siblings && createSiblingLevel(name, siblings);
@@ -111,12 +123,18 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
     }
   }
 
+  const truth = {
+    accounts: createPrismaAccountStore(database),
+    serviceTokens: createPrismaServiceTokenStore(database),
+    datasets: createPrismaDatasetStore(database),
+    apiKeys: createPrismaApiKeyStore(database),
+  };
   // What they keep at most is 46 MiB in all, of the heap of 256 MB that a container of 512 MiB leaves: whoever writes datasets
   // or keys of the greatest size fills these and no more.
-  const accounts = register(accountEntity, createPrismaAccountStore(database));
-  const serviceTokens = register(serviceTokenEntity, createPrismaServiceTokenStore(database));
-  const datasets = register(datasetEntity, createPrismaDatasetStore(database));
-  const apiKeys = register(apiKeyEntity, createPrismaApiKeyStore(database));
+  const accounts = register(accountEntity, truth.accounts);
+  const serviceTokens = register(serviceTokenEntity, truth.serviceTokens);
+  const datasets = register(datasetEntity, truth.datasets);
+  const apiKeys = register(apiKeyEntity, truth.apiKeys);
 
   const listener = redis
     ? listenForAnnouncements(redis.subscriber(), prefix, caches, log)
@@ -128,10 +146,16 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
   const local = createLocalRateLimiter();
   await redis?.settled;
   return {
-    accounts,
-    serviceTokens,
-    datasets,
-    apiKeys,
+    accounts: { ...truth.accounts, ...accounts.lookUps },
+    serviceTokens: { ...truth.serviceTokens, ...serviceTokens.lookUps },
+    datasets: { ...truth.datasets, ...datasets.lookUps },
+    apiKeys: { ...truth.apiKeys, ...apiKeys.lookUps },
+    unitOfWork: withAnnouncements(createPrismaUnitOfWork(database), {
+      accounts: accounts.follow,
+      serviceTokens: serviceTokens.follow,
+      datasets: datasets.follow,
+      apiKeys: apiKeys.follow,
+    }),
     rateLimiter: redis ? createRedisRateLimiter({ redis: redis.client, prefix, breaker, local }) : local,
     lastUsed,
     degraded: () => (redis?.isDown() ? ["Redis can't be reached"] : []),

@@ -3,8 +3,8 @@ import { openDatabase } from "../../src/stores/prisma/database.js";
 import { createRedis } from "../../src/stores/redis/redis.js";
 import { createTestDatabase, postgresUrl } from "../harness/postgres.js";
 import { canStartRedis, redisUrl, startRedis } from "../harness/redis.js";
-import { anybody, eventually, insert, nextRevision, openReplica } from "../stores/cache/replicas.js";
-import { newAccount, newDataset } from "../stores/store-fixture.js";
+import { anybody, eventually, nextRevision, openReplica } from "../stores/cache/replicas.js";
+import { insertAccount, newAccount, newDataset, saveDatasets } from "../stores/store-fixture.js";
 import { startFaultProxy } from "./fault-proxy.js";
 
 const silent = { info: () => {}, warn: () => {} };
@@ -50,13 +50,13 @@ describe.skipIf(!postgresUrl() || !canStartRedis())(
       await using there = await openReplica(database.url, redis.url);
       const account = newAccount();
       const dataset = newDataset(account.id);
-      await here.accounts.insert(account);
-      await insert(here.datasets, dataset);
+      await insertAccount(here, account);
+      await saveDatasets(here, dataset);
       const seenThere = async () => (await there.datasets.lookUp([dataset.id], anybody)).get(dataset.id);
       expect(await seenThere()).toMatchObject({ visibility: "public" });
 
       await proxy.refuse();
-      await insert(here.datasets, nextRevision(dataset, { visibility: "private" }));
+      await saveDatasets(here, nextRevision(dataset, { visibility: "private" }));
       expect(await seenThere()).toMatchObject({ visibility: "public" });
       await proxy.pass();
       await eventually(async () => (await seenThere())?.visibility === "private");

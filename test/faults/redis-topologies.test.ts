@@ -6,15 +6,8 @@ import { createRedis } from "../../src/stores/redis/redis.js";
 import { createTestDatabase, postgresUrl, type TestDatabase } from "../harness/postgres.js";
 import { canStartRedis } from "../harness/redis.js";
 import { startTilegate } from "../harness/tilegate.js";
-import {
-  anybody,
-  eventually,
-  insert,
-  nextRevision,
-  openReplica,
-  type Replica,
-} from "../stores/cache/replicas.js";
-import { newAccount, newApiKey, newDataset } from "../stores/store-fixture.js";
+import { anybody, eventually, nextRevision, openReplica, type Replica } from "../stores/cache/replicas.js";
+import { insertAccount, newAccount, newApiKey, newDataset, saveDatasets } from "../stores/store-fixture.js";
 import { createInstallation } from "./installation.js";
 import { type RedisServers, startCluster, startSentinel, startTlsRedis } from "./redis-servers.js";
 
@@ -40,9 +33,9 @@ describe.skipIf(!runs).each([
     here = await openReplica(database.url, redis.url);
     there = await openReplica(database.url, redis.url);
     const account = newAccount();
-    await here.accounts.insert(account);
+    await insertAccount(here, account);
     dataset = newDataset(account.id);
-    await insert(here.datasets, dataset);
+    await saveDatasets(here, dataset);
   });
 
   afterAll(async () => {
@@ -57,7 +50,7 @@ describe.skipIf(!runs).each([
 
   async function change(): Promise<number> {
     dataset = nextRevision(dataset, { title: `after ${dataset.revision}` });
-    await insert(here.datasets, dataset);
+    await saveDatasets(here, dataset);
     return dataset.revision;
   }
 

@@ -4,13 +4,13 @@ import { type ApiKeyVerification, createApiKeyVerification } from "../../src/dom
 import type { DatasetCache } from "../../src/domain/datasets/dataset.js";
 import type { Caller } from "../../src/domain/identity/principal.js";
 import { createCursors } from "../../src/front/cursors.js";
-import { createPrismaAccountStore } from "../../src/stores/prisma/account-store.js";
 import { createPrismaApiKeyStore } from "../../src/stores/prisma/api-key-store.js";
 import { type Database, openDatabase } from "../../src/stores/prisma/database.js";
 import { createPrismaDatasetStore } from "../../src/stores/prisma/dataset-store.js";
+import { createPrismaUnitOfWork } from "../../src/stores/prisma/unit-of-work.js";
 import { createLocalRateLimiter } from "../../src/stores/redis/rate-limiter.js";
 import { createTestDatabase, type TestDatabase } from "../harness/postgres.js";
-import { newAccount } from "./store-fixture.js";
+import { insertAccount, newAccount, writerTo } from "./store-fixture.js";
 
 export const OPERATOR: Caller = [{ type: "operator" }];
 
@@ -40,7 +40,7 @@ export async function openApiKeyFixture(): Promise<ApiKeyFixture> {
     database,
     insertAccount: async () => {
       const account = newAccount();
-      await createPrismaAccountStore(database).insert(account);
+      await insertAccount(writerTo(database), account);
       return account.id;
     },
     useCases: (encryptionKeys, over = database) => {
@@ -51,15 +51,15 @@ export async function openApiKeyFixture(): Promise<ApiKeyFixture> {
       // No cache between them and the database.
       const lookUp: DatasetCache["lookUp"] = async (ids, mayKnow) =>
         new Map([...(await readMany(ids))].filter(([, dataset]) => mayKnow(dataset)));
-      const datasets = { readMany, lookUp };
+      const datasets = { lookUp };
       const apiKeys = { lookUp: store.readByTokenHash };
-      const accounts = createPrismaAccountStore(over);
+      const unitOfWork = createPrismaUnitOfWork(over);
       const clock = () => new Date();
       const rateLimiter = createLocalRateLimiter();
       const lastUsed = { record: () => {} };
       return {
         vault,
-        keys: createApiKeys({ store, vault, cursors, accounts, datasets, clock }),
+        keys: createApiKeys({ unitOfWork, store, vault, cursors, clock }),
         verification: createApiKeyVerification({ apiKeys, vault, datasets, rateLimiter, lastUsed, clock }),
       };
     },

@@ -23,6 +23,9 @@ export async function openCachedFixture(redisUrl: string | undefined): Promise<S
   let stores: Stores = await open();
   return {
     database,
+    get unitOfWork() {
+      return stores.unitOfWork;
+    },
     // The cached look-ups in the place of the plain reads: they must answer the same.
     get accounts() {
       const { lookUpByName: readByName, lookUpSole: readSole } = stores.accounts;

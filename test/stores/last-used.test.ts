@@ -2,17 +2,19 @@ import { randomUUID } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { ApiKey } from "../../src/domain/api-keys/api-key.js";
-import { createPrismaAccountStore } from "../../src/stores/prisma/account-store.js";
 import { createPrismaApiKeyStore } from "../../src/stores/prisma/api-key-store.js";
 import { type Database, openDatabase } from "../../src/stores/prisma/database.js";
 import { createLastUsedRecorder } from "../../src/stores/prisma/last-used.js";
 import { canStartPostgres, postgresUrl, startPostgres } from "../harness/postgres.js";
 import {
+  insertAccount,
+  insertApiKey,
   newAccount,
   newApiKey,
   openEmbeddedFixture,
   openPostgresFixture,
   type StoreFixture,
+  writerTo,
 } from "./store-fixture.js";
 
 /** The tests flush themselves. */
@@ -121,10 +123,9 @@ function startRecorder(database: Database, flushIntervalMs = NEVER_MS) {
 /** Keys of a new account, two at least. */
 async function insertKeys(database: Database, count = 2): Promise<[ApiKey, ApiKey, ...ApiKey[]]> {
   const account = newAccount();
-  await createPrismaAccountStore(database).insert(account);
-  const store = createPrismaApiKeyStore(database);
+  await insertAccount(writerTo(database), account);
   const keys: [ApiKey, ApiKey, ...ApiKey[]] = [newApiKey(account.id), newApiKey(account.id)];
   while (keys.length < count) keys.push(newApiKey(account.id));
-  for (const key of keys) await store.insert(key);
+  for (const key of keys) await insertApiKey(writerTo(database), key);
   return keys;
 }

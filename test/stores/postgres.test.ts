@@ -9,7 +9,7 @@ import { type Database, openDatabase } from "../../src/stores/prisma/database.js
 import { createPrismaDatasetStore } from "../../src/stores/prisma/dataset-store.js";
 import { canStartPostgres, createTestDatabase, postgresUrl, startPostgres } from "../harness/postgres.js";
 import type { TestServer } from "../harness/server-process.js";
-import { newAccount, newDataset } from "./store-fixture.js";
+import { insertAccount, newAccount, newDataset, saveDatasets, writerTo } from "./store-fixture.js";
 import { startWriter } from "./writer.js";
 
 const isUnavailable = expect.toSatisfy(
@@ -47,10 +47,10 @@ describe.skipIf(!postgresUrl())("PostgreSQL", () => {
     await using database = await openDatabase({ url: server.url });
     await database.migrate();
     const account = newAccount();
-    await createPrismaAccountStore(database).insert(account);
+    await insertAccount(writerTo(database), account);
     const datasets = createPrismaDatasetStore(database);
     const saved = Array.from({ length: 50 }, () => newDataset(account.id));
-    await datasets.transaction((transaction) => transaction.save(saved));
+    await saveDatasets(writerTo(database), ...saved);
     const before = await server.statementCount();
     const found = await datasets.readMany(saved.map((dataset) => dataset.id));
     expect((await server.statementCount()) - before).toBe(1);
@@ -71,7 +71,7 @@ describe.skipIf(!postgresUrl())("PostgreSQL", () => {
     await database.migrate();
     const accounts = createPrismaAccountStore(database);
     const account = newAccount();
-    await accounts.insert(account);
+    await insertAccount(writerTo(database), account);
     expect(await accounts.read(account.id)).toEqual(account);
     expect(
       await execute(server.url, "SELECT extract(epoch FROM created)::float8 AS s FROM public.accounts"),
@@ -133,7 +133,7 @@ describe.skipIf(!canStartPostgres())("a PostgreSQL that fails", () => {
     await database.migrate();
     const accounts = createPrismaAccountStore(database);
     const account = newAccount();
-    await accounts.insert(account);
+    await insertAccount(writerTo(database), account);
     await server.kill9();
     await expectUnavailable(database);
     await server.restart();
@@ -144,10 +144,10 @@ describe.skipIf(!canStartPostgres())("a PostgreSQL that fails", () => {
     await using database = await openDatabase({ url: server.url });
     await database.migrate();
     const datasets = createPrismaDatasetStore(database);
-    const cut = datasets.transaction(async (transaction) => {
-      await transaction.findTaken([], []);
+    const cut = writerTo(database).unitOfWork.write(async ({ accounts }) => {
+      await accounts.readSole();
       await server.restart();
-      await transaction.findTaken([], []);
+      await accounts.readSole();
     });
     await expect(cut).rejects.toEqual(isUnavailable);
     expect(await datasets.readMany([randomUUID()])).toEqual(new Map());
@@ -156,17 +156,16 @@ describe.skipIf(!canStartPostgres())("a PostgreSQL that fails", () => {
   test("never acknowledges a write into a transaction that hung before", async () => {
     await using database = await openDatabase({ url: server.url, poolSize: 1, statementTimeoutMs: 1_000 });
     await database.migrate();
-    const accounts = createPrismaAccountStore(database);
     const [before] = await backends(database);
-    const hung = createPrismaDatasetStore(database).transaction(async (transaction) => {
-      await transaction.findTaken([], []);
+    const hung = writerTo(database).unitOfWork.write(async ({ accounts }) => {
+      await accounts.readSole();
       process.kill(Number(before), "SIGSTOP");
-      await transaction.findTaken([], []);
+      await accounts.readSole();
     });
     await expect(hung).rejects.toEqual(isUnavailable);
     process.kill(Number(before), "SIGCONT");
     const account = newAccount();
-    await accounts.insert(account);
+    await insertAccount(writerTo(database), account);
     expect(await execute(server.url, `SELECT name FROM accounts WHERE id = '${account.id}'`)).toEqual([
       { name: account.name },
     ]);
@@ -178,7 +177,7 @@ async function expectUnavailable(database: Database): Promise<void> {
   await expect(database.ping()).rejects.toEqual(isUnavailable);
   await expect(database.migrate()).rejects.toEqual(isUnavailable);
   await expect(datasets.readMany([randomUUID()])).rejects.toEqual(isUnavailable);
-  await expect(datasets.transaction(async () => {})).rejects.toEqual(isUnavailable);
+  await expect(writerTo(database).unitOfWork.write(async () => {})).rejects.toEqual(isUnavailable);
 }
 
 async function execute(url: string, sql: string): Promise<unknown[]> {

@@ -19,13 +19,16 @@ export interface ServiceToken {
 
 /** The truth: each call asks the database. */
 export interface AccountStore {
-  /** @throws DuplicateError for a taken `id` or `name`. */
-  insert(account: Account): Promise<void>;
   read(id: string): Promise<Account | undefined>;
   readByName(name: string): Promise<Account | undefined>;
   /** The account, if the installation has exactly one. */
   readSole(): Promise<Account | undefined>;
   list(page: PageRequest): Promise<Page<Account>>;
+}
+
+export interface AccountTransaction extends Pick<AccountStore, "read" | "readSole"> {
+  /** @throws DuplicateError for a taken `id` or `name`. */
+  insert(account: Account): Promise<void>;
 }
 
 /** Cached: what a JWT's account claim stands for. */
@@ -37,10 +40,13 @@ export interface AccountCache {
 
 /** The truth: each call asks the database. */
 export interface ServiceTokenStore {
-  insert(token: ServiceToken): Promise<void>;
   read(id: string): Promise<ServiceToken | undefined>;
   readBySecretHash(secretHash: Uint8Array): Promise<ServiceToken | undefined>;
   list(accountId: string, page: PageRequest): Promise<Page<ServiceToken>>;
+}
+
+export interface ServiceTokenTransaction extends Pick<ServiceTokenStore, "read"> {
+  insert(token: ServiceToken): Promise<void>;
   /** Sets the revocation time unless it is set, and returns the token as it then is. */
   revoke(id: string, at: Date): Promise<ServiceToken | undefined>;
 }

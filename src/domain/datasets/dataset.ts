@@ -67,17 +67,28 @@ export interface DatasetStore {
   readMany(ids: readonly string[]): Promise<ReadonlyMap<string, Dataset>>;
   /** Not deleted ones, newest first; of every account if none is given. */
   list(accountId: string | undefined, page: PageRequest): Promise<Page<Dataset>>;
-  /**
-   * All or nothing: what `work` saves is committed when it resolves and undone when it rejects.
-   * @throws DuplicateError for a `scope` or `id` that was taken meanwhile, ConcurrentChangeError for a row that
-   * changed meanwhile.
-   */
-  transaction<T>(work: (transaction: DatasetTransaction) => Promise<T>): Promise<T>;
 }
 
-export interface DatasetTransaction {
-  /** Every dataset, deleted or not, that has one of these ids or scopes. */
-  findTaken(ids: readonly string[], scopes: readonly string[]): Promise<readonly Dataset[]>;
-  /** Inserts rows of revision 1 and replaces rows whose stored revision is one less than theirs. */
+export interface DatasetTransaction extends Pick<DatasetStore, "readMany"> {
+  /**
+   * Inserts rows of revision 1 and replaces rows whose stored revision is one less than theirs.
+   * @throws DuplicateError for a `scope` or `id` that is taken, ConcurrentChangeError for a row that changed meanwhile.
+   */
   save(datasets: readonly Dataset[]): Promise<void>;
+  /**
+   * Saves what `lay` makes of each of these, given who has its id and its scope already. For any number of them, each with an id
+   * and a scope of its own: they are read and saved some at a time, and `onSaved` hears how many are.
+   * @throws as save; what `lay` throws.
+   */
+  saveOver(
+    datasets: readonly Dataset[],
+    lay: (dataset: Dataset, holders: Holders, index: number) => Dataset,
+    onSaved?: (count: number) => void,
+  ): Promise<void>;
+}
+
+/** Datasets that are in the way of another one, deleted or not. */
+export interface Holders {
+  readonly ofId?: Dataset | undefined;
+  readonly ofScope?: Dataset | undefined;
 }

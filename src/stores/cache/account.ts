@@ -1,4 +1,9 @@
-import type { Account, AccountCache, AccountStore } from "../../domain/accounts/account.js";
+import type {
+  Account,
+  AccountCache,
+  AccountStore,
+  AccountTransaction,
+} from "../../domain/accounts/account.js";
 import { bytesOfTexts } from "../../domain/text-bytes.js";
 import { type CachedEntity, MIB } from "./entity.js";
 import { codecOf, text, time } from "./fields.js";
@@ -16,7 +21,7 @@ export const accountEntity: CachedEntity<
   Account,
   Pick<AccountStore, "readByName" | "readSole">,
   AccountCache,
-  Pick<AccountStore, "insert" | "readSole">
+  AccountTransaction
 > = {
   name: "account",
   maxEntries: 10_000,
@@ -40,16 +45,14 @@ export const accountEntity: CachedEntity<
     return { lookUpByName: (name) => lookUp(keyOf(name)), lookUpSole: () => lookUp(SOLE) };
   },
 
-  announcing: (writes, announce) => ({
+  noting: (writes, note) => ({
     ...writes,
     async insert(account) {
       await writes.insert(account);
+      note(keyOf(account.name), { revision: 1, value: account });
+      // Once there are two, there is never again only one.
       const sole = await writes.readSole();
-      await announce([
-        [keyOf(account.name), { revision: 1, value: account }],
-        // Once there are two, there is never again only one.
-        [SOLE, { revision: sole === undefined ? 2 : 1, value: sole }],
-      ]);
+      note(SOLE, { revision: sole === undefined ? 2 : 1, value: sole });
     },
   }),
 };

@@ -2,6 +2,7 @@ import type {
   ApiKey,
   ApiKeyCache,
   ApiKeyStore,
+  ApiKeyTransaction,
   PreviousToken,
   RateLimit,
   SealedToken,
@@ -22,7 +23,7 @@ export const apiKeyEntity: CachedEntity<
   ApiKey,
   Pick<ApiKeyStore, "readByTokenHash">,
   ApiKeyCache,
-  Pick<ApiKeyStore, "read" | "insert" | "replace">
+  ApiKeyTransaction
 > = {
   name: "api-key",
 
@@ -74,27 +75,22 @@ export const apiKeyEntity: CachedEntity<
     },
   }),
 
-  announcing(writes, announce) {
-    const written = (key: ApiKey, former: ApiKey | undefined): Map<string, Written<ApiKey>> => {
-      const gone = { revision: key.revision, value: undefined };
-      const entries = new Map<string, Written<ApiKey>>(
-        former && hashesOf(former).map((hash) => [hash, gone]),
-      );
-      for (const hash of hashesOf(key)) entries.set(hash, { ...gone, value: key });
-      return entries;
+  noting(writes, note) {
+    const noteHashes = (of: ApiKey, written: Written<ApiKey>) => {
+      for (const hash of hashesOf(of)) note(hash, written);
     };
     return {
       ...writes,
       async insert(key) {
         await writes.insert(key);
-        await announce(written(key, undefined));
+        noteHashes(key, { revision: key.revision, value: key });
       },
-      async replace(key, expectedRevision) {
-        // If the write succeeds this was the state before it: revisions never come back.
-        const former = await writes.read(key.id);
-        if (!(await writes.replace(key, expectedRevision))) return false;
-        await announce(written(key, former));
-        return true;
+      async replace(key, former) {
+        await writes.replace(key, former);
+        const { revision } = key;
+        // Those that it has no more come first: most of them it has still.
+        noteHashes(former, { revision, value: undefined });
+        noteHashes(key, { revision, value: key });
       },
     };
   },

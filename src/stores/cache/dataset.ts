@@ -1,5 +1,11 @@
 import { randomUUID } from "node:crypto";
-import type { Dataset, DatasetCache, DatasetStore, RasterTiles } from "../../domain/datasets/dataset.js";
+import type {
+  Dataset,
+  DatasetCache,
+  DatasetStore,
+  DatasetTransaction,
+  RasterTiles,
+} from "../../domain/datasets/dataset.js";
 import { bytesOfDataset } from "../../domain/datasets/dataset-bytes.js";
 import { DomainError } from "../../domain/errors.js";
 import { REMEMBERED_MS } from "../../domain/second-memo.js";
@@ -12,7 +18,7 @@ export const datasetEntity: CachedEntity<
   Dataset,
   Pick<DatasetStore, "readMany">,
   DatasetCache,
-  Pick<DatasetStore, "transaction">
+  DatasetTransaction
 > = {
   name: "dataset",
 
@@ -73,24 +79,26 @@ export const datasetEntity: CachedEntity<
     known: (id) => cache.peek(id),
   }),
 
-  announcing: (writes, announce) => ({
-    ...writes,
-    async transaction(work) {
-      let saved: Dataset[] = [];
-      const result = await writes.transaction((transaction) => {
-        saved = [];
-        return work({
-          ...transaction,
-          async save(datasets) {
-            await transaction.save(datasets);
-            saved.push(...datasets);
-          },
-        });
-      });
-      await announce(saved.map((dataset) => [dataset.id, writtenOf(dataset)]));
-      return result;
-    },
-  }),
+  noting(writes, note) {
+    const noteSaved = (dataset: Dataset) => note(dataset.id, writtenOf(dataset));
+    return {
+      ...writes,
+      async save(datasets) {
+        await writes.save(datasets);
+        datasets.forEach(noteSaved);
+      },
+      async saveOver(datasets, lay, onSaved) {
+        const saved: Dataset[] = [];
+        const layAndKeep: typeof lay = (...laying) => {
+          const laid = lay(...laying);
+          saved.push(laid);
+          return laid;
+        };
+        await writes.saveOver(datasets, layAndKeep, onSaved);
+        saved.forEach(noteSaved);
+      },
+    };
+  },
 };
 
 const writtenOf = (dataset: Dataset): Written<Dataset> => ({

@@ -7,7 +7,7 @@ import type { Load, VersionedCache } from "./versioned-cache.js";
  *
  * @typeParam Truth what it is loaded from.
  * @typeParam LookUps what is cached of it, for the domain.
- * @typeParam Writes what changes it.
+ * @typeParam Writes what changes it, in a transaction.
  */
 export interface CachedEntity<T, Truth, LookUps, Writes> {
   /** Of its keys in Redis, and of its announcements. */
@@ -22,18 +22,18 @@ export interface CachedEntity<T, Truth, LookUps, Writes> {
   readonly codec: Codec<T>;
   load(truth: Truth): Load<T>;
   lookUps(cache: VersionedCache<T>): LookUps;
-  /** `writes`, after each of which `announce` is told how the entries of its keys now are. */
-  announcing<Writer extends Writes>(writes: Writer, announce: Announce<T>): Writer;
+  /** `writes` of a transaction, of which `note` hears how the entries of their keys will be once it is committed. */
+  noting(writes: Writes, note: Note<T>): Writes;
 }
 
-/** An entry as a write has left it. */
+/** An entry as a write leaves it. */
 export interface Written<T> {
   readonly revision: number;
   /** Undefined: there is nothing by this key any more. */
   readonly value: T | undefined;
 }
 
-export type Announce<T> = (written: Iterable<readonly [key: string, Written<T>]>) => Promise<void>;
+export type Note<T> = (key: string, written: Written<T>) => void;
 
 export const MIB = 1024 * 1024;
 

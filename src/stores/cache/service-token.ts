@@ -1,4 +1,9 @@
-import type { ServiceToken, ServiceTokenCache, ServiceTokenStore } from "../../domain/accounts/account.js";
+import type {
+  ServiceToken,
+  ServiceTokenCache,
+  ServiceTokenStore,
+  ServiceTokenTransaction,
+} from "../../domain/accounts/account.js";
 import { REMEMBERED_MS } from "../../domain/second-memo.js";
 import { bytesOfTexts } from "../../domain/text-bytes.js";
 import { type CachedEntity, hex, MIB, type Written } from "./entity.js";
@@ -12,7 +17,7 @@ export const serviceTokenEntity: CachedEntity<
   ServiceToken,
   Pick<ServiceTokenStore, "readBySecretHash">,
   ServiceTokenCache,
-  Pick<ServiceTokenStore, "insert" | "revoke">
+  ServiceTokenTransaction
 > = {
   name: "service-token",
   maxEntries: 10_000,
@@ -44,15 +49,15 @@ export const serviceTokenEntity: CachedEntity<
     },
   }),
 
-  announcing: (writes, announce) => ({
+  noting: (writes, note) => ({
     ...writes,
     async insert(token) {
       await writes.insert(token);
-      await announce([[hex(token.secretHash), writtenOf(token)]]);
+      note(hex(token.secretHash), writtenOf(token));
     },
     async revoke(id, at) {
       const token = await writes.revoke(id, at);
-      if (token !== undefined) await announce([[hex(token.secretHash), writtenOf(token)]]);
+      if (token !== undefined) note(hex(token.secretHash), writtenOf(token));
       return token;
     },
   }),

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { createApiKeys } from "../../../src/domain/api-keys/api-keys.js";
+import { ConcurrentChangeError } from "../../../src/domain/store.js";
 import {
   ANONYMOUS,
   API_KEY,
@@ -14,6 +15,7 @@ import {
   UNKNOWN_ID,
   user,
 } from "./fixture.js";
+import { createMemoryUnitOfWork } from "./memory-api-key-store.js";
 
 const OWN_DATASET = "dddddddd-0000-4000-8000-000000000004";
 const FOREIGN_DATASET = "eeeeeeee-0000-4000-8000-000000000005";
@@ -234,11 +236,12 @@ describe("change", () => {
     let attempts = 0;
     const replace = async () => {
       attempts++;
-      return false;
+      throw new ConcurrentChangeError();
     };
-    const contended = createApiKeys({ ...options, store: { ...store, replace } });
+    const unitOfWork = createMemoryUnitOfWork({ apiKeys: { ...store, replace } });
+    const contended = createApiKeys({ ...options, unitOfWork });
     await expect(contended.update(SERVICE, key.id, {})).rejects.toEqual(
-      failure("aborted", { reason: "CONTENTION" }),
+      failure("aborted", { reason: "CONCURRENT_CHANGE" }),
     );
     expect(attempts).toBe(10);
   });

@@ -6,7 +6,7 @@ import { createApiKeyVerification } from "../../../src/domain/api-keys/verificat
 import type { Dataset } from "../../../src/domain/datasets/dataset.js";
 import type { Caller } from "../../../src/domain/identity/principal.js";
 import { createCursors } from "../../../src/front/cursors.js";
-import { createMemoryApiKeyStore } from "./memory-api-key-store.js";
+import { createMemoryApiKeyStore, createMemoryUnitOfWork } from "./memory-api-key-store.js";
 
 export const ACCOUNT = "aaaaaaaa-0000-4000-8000-000000000001";
 export const OTHER_ACCOUNT = "bbbbbbbb-0000-4000-8000-000000000002";
@@ -74,14 +74,17 @@ export function createFixture({ datasets = [] }: { datasets?: Dataset[] } = {}) 
   const accounts = {
     read: async (id: string) =>
       [ACCOUNT, OTHER_ACCOUNT].includes(id) ? { id, name: id, created: clock() } : undefined,
+    readSole: async () => undefined,
+    insert: async () => {},
   };
+  const datasetTransaction = { readMany, save: async () => {}, saveOver: async () => {} };
   const options = {
+    unitOfWork: createMemoryUnitOfWork({ accounts, apiKeys: store, datasets: datasetTransaction }),
     store,
     apiKeys: store,
     vault,
     cursors: createCursors(encryptionKeys),
-    accounts,
-    datasets: { readMany, lookUp },
+    datasets: { lookUp },
     rateLimiter,
     lastUsed: { record: (apiKeyId: string, at: Date) => uses.push({ apiKeyId, at }) },
     clock,

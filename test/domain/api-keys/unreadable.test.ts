@@ -17,7 +17,7 @@ function createDamageable() {
   async function damage(id: string, change: (key: ApiKey) => Partial<ApiKey>): Promise<void> {
     const key = await fixture.store.read(id);
     if (key === undefined) throw new Error("no such key");
-    await fixture.store.replace({ ...key, ...change(key) }, key.revision);
+    await fixture.store.replace({ ...key, ...change(key) }, key);
   }
   return { ...fixture, keys, reports, damage };
 }

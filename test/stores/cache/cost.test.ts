@@ -2,9 +2,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Dataset } from "../../../src/domain/datasets/dataset.js";
 import { postgresUrl } from "../../harness/postgres.js";
 import { canStartRedis } from "../../harness/redis.js";
-import { newAccount, newDataset } from "../store-fixture.js";
+import { insertAccount, newAccount, newDataset, saveDatasets } from "../store-fixture.js";
 import { type CountedServers, startCountedServers } from "./counted-servers.js";
-import { anybody, eventually, insert, openReplica } from "./replicas.js";
+import { anybody, eventually, openReplica } from "./replicas.js";
 
 describe.skipIf(!postgresUrl() || !canStartRedis())("the cost of a batch of 50", () => {
   let servers: CountedServers;
@@ -15,9 +15,9 @@ describe.skipIf(!postgresUrl() || !canStartRedis())("the cost of a batch of 50",
     servers = await startCountedServers();
     await using writer = await openReplica(servers.database.url, undefined);
     const account = newAccount();
-    await writer.accounts.insert(account);
+    await insertAccount(writer, account);
     datasets = Array.from({ length: 50 }, () => newDataset(account.id));
-    await insert(writer.datasets, ...datasets);
+    await saveDatasets(writer, ...datasets);
     ids = datasets.map(({ id }) => id);
   });
 
@@ -65,11 +65,11 @@ describe.skipIf(!postgresUrl() || !canStartRedis())("the cost of a batch of 50",
   test("5,000 usual datasets are kept, all of them", async () => {
     await using replica = await openReplica(servers.database.url, undefined);
     const account = newAccount();
-    await replica.accounts.insert(account);
+    await insertAccount(replica, account);
     const many = Array.from({ length: 5_000 }, () =>
       newDataset(account.id, { visibility: "restricted", readerRoles: ["surveyor", "planner"] }),
     );
-    await insert(replica.datasets, ...many);
+    await saveDatasets(replica, ...many);
     const all = many.map(({ id }) => id);
     const again = await servers.cost(() => replica.datasets.lookUp(all, anybody));
     expect(again.statements).toBe(0);

@@ -4,9 +4,9 @@ import { mayKnowOf } from "../../../src/domain/access/access.js";
 import type { Dataset } from "../../../src/domain/datasets/dataset.js";
 import { postgresUrl } from "../../harness/postgres.js";
 import { canStartRedis } from "../../harness/redis.js";
-import { newAccount, newDataset } from "../store-fixture.js";
+import { insertAccount, newAccount, newDataset, saveDatasets } from "../store-fixture.js";
 import { type CountedServers, startCountedServers } from "./counted-servers.js";
-import { anybody, eventually, insert, nextRevision, type Replica } from "./replicas.js";
+import { anybody, eventually, nextRevision, type Replica } from "./replicas.js";
 
 /** Who measures how long "not found" takes learns what it costs: the same for what is hidden as for what isn't there. */
 describe.skipIf(!postgresUrl() || !canStartRedis())(
@@ -24,7 +24,7 @@ describe.skipIf(!postgresUrl() || !canStartRedis())(
       replica = await servers.openListening(clock);
       elsewhere = await servers.openListening(clock);
       const account = newAccount();
-      await replica.accounts.insert(account);
+      await insertAccount(replica, account);
       accountId = account.id;
     });
     afterAll(async () => {
@@ -40,7 +40,7 @@ describe.skipIf(!postgresUrl() || !canStartRedis())(
 
     /** Written without Redis and this process hearing of it, as if long ago. */
     async function store(...datasets: Dataset[]) {
-      await insert(elsewhere.datasets, ...datasets);
+      await saveDatasets(elsewhere, ...datasets);
       await servers.redis.flushdb();
       await replica.datasets.lookUp([], anybody);
       now += 3_600_000;
@@ -107,7 +107,7 @@ describe.skipIf(!postgresUrl() || !canStartRedis())(
     test("one that was deleted", async () => {
       const dataset = hidden();
       await store(dataset);
-      await insert(replica.datasets, nextRevision(dataset, { deleted: clock() }));
+      await saveDatasets(replica, nextRevision(dataset, { deleted: clock() }));
       expect(await costsOf(dataset.id)).toEqual(COSTS_OF_NOTHING);
     });
 
