@@ -177,6 +177,10 @@ async function expectUnavailable(database: Database): Promise<void> {
   await expect(database.ping()).rejects.toEqual(isUnavailable);
   await expect(database.migrate()).rejects.toEqual(isUnavailable);
   await expect(datasets.readMany([randomUUID()])).rejects.toEqual(isUnavailable);
+  // Of whatever kind: no store has to remember it.
+  await expect(database.prisma.account.findMany()).rejects.toEqual(isUnavailable);
+  await expect(database.prisma.$executeRaw`SELECT 1`).rejects.toEqual(isUnavailable);
+  await expect(database.transaction(async () => {})).rejects.toEqual(isUnavailable);
   await expect(writerTo(database).unitOfWork.write(async () => {})).rejects.toEqual(isUnavailable);
 }
 

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import type { Account } from "../../../src/domain/accounts/account.js";
 import type { ApiKey } from "../../../src/domain/api-keys/api-key.js";
 import type { Dataset } from "../../../src/domain/datasets/dataset.js";
+import { ConcurrentChangeError } from "../../../src/domain/store.js";
 import { createTestDatabase, postgresUrl, type TestDatabase } from "../../harness/postgres.js";
 import { canStartRedis, redisUrl, startRedis } from "../../harness/redis.js";
 import {
@@ -177,6 +178,54 @@ describe.skipIf(!postgresUrl() || !redisUrl())("two replicas on one PostgreSQL a
       expect(await seen(fresh, dataset)).toMatchObject({ id: dataset.id, visibility: "public" });
       await fresh[Symbol.asyncDispose]();
     }
+  });
+
+  test("of two accounts that are created at once neither is taken for the only one", async () => {
+    await using empty = await createTestDatabase();
+    await using first = await openReplica(empty.url, redisUrl());
+    await using second = await openReplica(empty.url, redisUrl());
+    const waits = async () =>
+      (
+        await first.database.prisma.$queryRaw<unknown[]>`
+        SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
+      ).length > 0;
+    let creating: Promise<void> | undefined;
+    let isCreated = false;
+    await first.unitOfWork.write(async ({ accounts }) => {
+      await accounts.insert(newAccount());
+      creating = second.unitOfWork.write(async (transaction) => {
+        await transaction.accounts.insert(newAccount());
+        isCreated = true;
+      });
+      await eventually(async () => isCreated || (await waits()));
+    });
+    await creating;
+    for (const replica of [first, second]) {
+      await eventually(async () => (await replica.accounts.lookUpSole()) === undefined);
+    }
+  });
+
+  test("what is undone is not announced, nor what was tried in vain before", async () => {
+    const dataset = newDataset(account.id);
+    const undone = here.unitOfWork.write(async ({ datasets }) => {
+      await datasets.save([dataset]);
+      throw new Error("on second thoughts");
+    });
+    await expect(undone).rejects.toThrow("on second thoughts");
+    expect(here.datasets.known(dataset.id)).toBeUndefined();
+    const lost = newDataset(account.id);
+    let attempts = 0;
+    await here.unitOfWork.write(async ({ datasets }) => {
+      attempts += 1;
+      if (attempts === 1) {
+        await datasets.save([lost]);
+        throw new ConcurrentChangeError();
+      }
+      await datasets.save([dataset]);
+    });
+    expect(here.datasets.known(dataset.id)).toEqual(dataset);
+    expect(here.datasets.known(lost.id)).toBeUndefined();
   });
 
   test("a write of any kind ends what was made of older answers, here and there", async () => {

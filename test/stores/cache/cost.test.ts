@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Dataset } from "../../../src/domain/datasets/dataset.js";
 import { postgresUrl } from "../../harness/postgres.js";
 import { canStartRedis } from "../../harness/redis.js";
-import { insertAccount, newAccount, newDataset, saveDatasets } from "../store-fixture.js";
+import { insertAccount, newAccount, newApiKey, newDataset, saveDatasets } from "../store-fixture.js";
 import { type CountedServers, startCountedServers } from "./counted-servers.js";
 import { anybody, eventually, openReplica } from "./replicas.js";
 
@@ -44,6 +44,20 @@ describe.skipIf(!postgresUrl() || !canStartRedis())("the cost of a batch of 50",
       expect((await second.datasets.lookUp(ids, anybody)).size).toBe(50),
     );
     expect(inProcess).toEqual({ statements: 0, redis: {} });
+  });
+
+  test("a change of several datasets and keys is announced once for each kind", async () => {
+    await using replica = await servers.openListening();
+    const accountId = datasets[0]?.accountId ?? "";
+    const cost = await servers.cost(() =>
+      replica.unitOfWork.write(async (transaction) => {
+        for (let made = 0; made < 3; made += 1) {
+          await transaction.datasets.save([newDataset(accountId)]);
+          await transaction.apiKeys.insert(newApiKey(accountId));
+        }
+      }),
+    );
+    expect(cost.redis).toEqual({ evalsha: 2 });
   });
 
   test("1,000 cold batches of the same ids at once cost one statement", async () => {
