@@ -8,11 +8,9 @@ import { openBackend } from "../../dist/compose/backend.js";
 import { readConfig } from "../../dist/config/config.js";
 import { systemClock as clock } from "../../dist/domain/clock.js";
 import { startServer } from "../../dist/server/server.js";
-import { createCachedDatasetStore, loadDatasets } from "../../dist/stores/cache/cached-dataset-store.js";
-import { datasetCodec } from "../../dist/stores/cache/codecs.js";
+import { datasetEntity } from "../../dist/stores/cache/dataset.js";
 import { createRedisLevel } from "../../dist/stores/cache/redis-level.js";
 import { createVersionedCache } from "../../dist/stores/cache/versioned-cache.js";
-import { createPrismaDatasetStore } from "../../dist/stores/prisma/dataset-store.js";
 import { createRedis } from "../../dist/stores/redis/redis.js";
 
 const maxEntries = process.argv.includes("--forgetful") ? 1 : 5_000;
@@ -22,23 +20,20 @@ const backend = await openBackend({ config, log, clock });
 
 const redis = createRedis(process.env.REDIS_URL ?? "", { log });
 await redis.settled;
-const uncached = createPrismaDatasetStore(backend.database);
 const lifetimes = { ttlMs: 3_600_000, negativeTtlMs: 5_000 };
 const shared = createRedisLevel({
   redis: redis.client,
   prefix: "{redis-only}:",
   breaker: { attempt: (operation) => operation() },
-  name: "dataset",
-  codec: datasetCodec,
+  name: datasetEntity.name,
+  codec: datasetEntity.codec,
   lifetimes,
   clock,
 });
-const load = loadDatasets(uncached);
-const { bytesOf } = datasetCodec;
-const capacity = { maxEntries, maxBytes: 24 * 1024 * 1024, bytesOf };
-const cache = createVersionedCache({ load, shared, lifetimes, ...capacity, clock });
+const load = datasetEntity.load(backend.stores.datasets);
+const cache = createVersionedCache({ ...datasetEntity, load, shared, lifetimes, maxEntries, clock });
 cache.limitStay(0);
-const datasets = createCachedDatasetStore(uncached, cache, clock);
+const datasets = { ...backend.stores.datasets, ...datasetEntity.lookUps(cache) };
 
 const app = createApp({ ...backend, stores: { ...backend.stores, datasets } });
 const { port } = await startServer({ host: "127.0.0.1", port: 0, handler: app.handler });

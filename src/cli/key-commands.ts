@@ -143,6 +143,7 @@ export function addKeyCommands(program: Command, env: NodeJS.ProcessEnv): void {
     .action(({ json }: { json: boolean }) =>
       withBackend(env, async ({ secrets, stores }) => {
         const progress = await reencryptApiKeys({
+          unitOfWork: stores.unitOfWork,
           store: stores.apiKeys,
           vault: createVault(secrets.encryptionKeys),
           onProgress: ({ scanned }) => showProgress(`${scanned} keys`, false),

@@ -8,6 +8,7 @@ import { type DemoCredentials, seedDemo } from "../demo/seed.js";
 import { systemClock } from "../domain/clock.js";
 import { type RunningServer, startServer } from "../server/server.js";
 import { greeting } from "./greeting.js";
+import { createSiblingChannel } from "./sibling-channel.js";
 import { aborted, listenForStop, type StopRequests } from "./stop-requests.js";
 import { READY, type ReadyMessage, superviseWorkers } from "./workers.js";
 
@@ -49,7 +50,8 @@ async function runPrimary(config: Config, requests: StopRequests, log: Logger): 
 }
 
 async function runService(config: Config, requests: StopRequests, log: Logger): Promise<void> {
-  await using backend = await openBackend({ config, log, clock: systemClock });
+  const siblings = createSiblingChannel(process);
+  await using backend = await openBackend({ config, log, clock: systemClock, siblings });
   const demo = cluster.isPrimary ? await seed(backend) : undefined;
   const app = createApp(backend);
   await using server = await startServer({

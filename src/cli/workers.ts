@@ -3,6 +3,7 @@ import { once } from "node:events";
 import type { Logger } from "pino";
 import { DomainError } from "../domain/errors.js";
 import { COMMAND_LINE_FLAGS } from "../v8-flags.js";
+import { ANNOUNCEMENT } from "./sibling-channel.js";
 import { aborted, STOP, type StopMessage, type StopRequests } from "./stop-requests.js";
 
 export interface WorkersOptions {
@@ -20,9 +21,6 @@ export interface ReadyMessage {
 }
 
 export const READY = "tilegate:ready";
-
-/** What workers tell each other, through the primary. It doesn't look inside. */
-const ANNOUNCEMENT = "tilegate:announcement";
 
 /** A worker that dies younger than this has not got over its start. */
 const EARLY_DEATH_MS = 5_000;

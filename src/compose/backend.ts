@@ -8,6 +8,7 @@ import { type ApiKeyVerification, createApiKeyVerification } from "../domain/api
 import type { Clock } from "../domain/clock.js";
 import { createDatasets, type Datasets } from "../domain/datasets/datasets.js";
 import { createCursors } from "../front/cursors.js";
+import type { SiblingChannel } from "../stores/cache/siblings.js";
 import { type Database, openDatabase } from "../stores/prisma/database.js";
 import { claimInstallation } from "../stores/prisma/installation.js";
 import { openStores, type Stores } from "../stores/stores.js";
@@ -16,6 +17,8 @@ export interface BackendOptions {
   readonly config: Config;
   readonly clock: Clock;
   readonly log: Logger;
+  /** To the other processes of this service. Absent: it has none. */
+  readonly siblings?: SiblingChannel | undefined;
 }
 
 /** The use cases over their stores: what the service and the command line have in common. */
@@ -55,6 +58,7 @@ export async function openBackend(options: BackendOptions): Promise<Backend> {
       database,
       installationId: installation.id,
       redisUrl: config.redis?.url,
+      siblings: options.siblings,
       cacheTtlSeconds: config.cacheTtlSeconds,
       clock,
       log,
@@ -77,18 +81,17 @@ export async function openBackend(options: BackendOptions): Promise<Backend> {
 }
 
 function createUseCases({ config, clock, log }: BackendOptions, secrets: Secrets, stores: Stores): UseCases {
-  const { accounts, serviceTokens, datasets, apiKeys, rateLimiter, lastUsed } = stores;
+  const { unitOfWork, accounts, serviceTokens, datasets, apiKeys, rateLimiter, lastUsed } = stores;
   const vault = createVault(secrets.encryptionKeys);
   const cursors = createCursors(secrets.encryptionKeys);
   return {
-    accounts: createAccounts({ accounts, serviceTokens, cursors, clock }),
-    datasets: createDatasets({ store: datasets, accounts, tenancy: config.tokens.tenancy, cursors, clock }),
+    accounts: createAccounts({ unitOfWork, accounts, serviceTokens, cursors, clock }),
+    datasets: createDatasets({ unitOfWork, store: datasets, tenancy: config.tokens.tenancy, cursors, clock }),
     apiKeys: createApiKeys({
+      unitOfWork,
       store: apiKeys,
       vault,
       cursors,
-      accounts,
-      datasets,
       clock,
       onUnreadable: (errors) =>
         log.warn(
@@ -97,7 +100,7 @@ function createUseCases({ config, clock, log }: BackendOptions, secrets: Secrets
         ),
     }),
     apiKeyVerification: createApiKeyVerification({
-      store: apiKeys,
+      apiKeys,
       vault,
       datasets,
       rateLimiter,

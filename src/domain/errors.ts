@@ -24,7 +24,7 @@ export const ERROR_REASONS = {
   DATASET_NOT_FOUND: "not_found",
   ALREADY_EXISTS: "already_exists",
   STALE_ETAG: "aborted",
-  CONTENTION: "aborted",
+  CONCURRENT_CHANGE: "aborted",
   API_KEY_RATE_LIMITED: "resource_exhausted",
   BODY_TOO_LARGE: "resource_exhausted",
   OVERLOADED: "overloaded",

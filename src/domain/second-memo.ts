@@ -1,4 +1,8 @@
-import { unixSeconds } from "../domain/clock.js";
+/**
+ * For how long what was made of an answer may stand for it: until the end of its second. A revocation that can't be heard of
+ * takes so much longer, and what is cached lives so much shorter.
+ */
+export const REMEMBERED_MS = 1_000;
 
 export interface SecondMemoOptions<Key = never, Value = never> {
   /** Grows with every change of a dataset, key, token or account that this process hears of. */
@@ -46,10 +50,11 @@ export function createSecondMemo<Key, Value>(
     },
   };
   return (now) => {
-    if ((!stopsWhenFull && isFull()) || unixSeconds(now) !== second || generation() !== era) {
+    const current = Math.floor(now.getTime() / REMEMBERED_MS);
+    if ((!stopsWhenFull && isFull()) || current !== second || generation() !== era) {
       remembered.clear();
       bytes = 0;
-      second = unixSeconds(now);
+      second = current;
       era = generation();
     }
     return memo;

@@ -36,7 +36,7 @@ export function createAccountService(accounts: Accounts): ServiceImpl<typeof Acc
 
     async listServiceTokens(request, { values }) {
       const accountId = optionalUuid(request.accountId);
-      const page = await accounts.listServiceTokens(values.get(callerKey), accountId, toListRequest(request));
+      const page = await accounts.listServiceTokens(values.get(callerKey), toListRequest(request), accountId);
       return { serviceTokens: page.items.map(toWireToken), cursor: page.cursor };
     },
 

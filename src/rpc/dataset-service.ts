@@ -1,9 +1,9 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
-import type { Bounds, Dataset, RasterTiles } from "../domain/datasets/dataset.js";
+import type { Bounds, RasterTiles } from "../domain/datasets/dataset.js";
 import type { DatasetInput, RasterInput } from "../domain/datasets/dataset-rules.js";
-import { type Datasets, etagOf } from "../domain/datasets/datasets.js";
+import type { Datasets, ManagedDataset } from "../domain/datasets/datasets.js";
 import { invalid } from "../domain/errors.js";
 import { canonicalUuid } from "../domain/uuid.js";
 import {
@@ -52,7 +52,7 @@ export function createDatasetService(datasets: Datasets): ServiceImpl<typeof Dat
 
     async listDatasets(request, { values }) {
       const accountId = optionalUuid(request.accountId);
-      const page = await datasets.list(values.get(callerKey), accountId, toListRequest(request));
+      const page = await datasets.list(values.get(callerKey), toListRequest(request), accountId);
       return { datasets: page.items.map(toWire), cursor: page.cursor };
     },
 
@@ -79,7 +79,7 @@ export function createDatasetService(datasets: Datasets): ServiceImpl<typeof Dat
   };
 }
 
-function toWire(dataset: Dataset): MessageInitShape<typeof DatasetSchema> {
+function toWire(dataset: ManagedDataset): MessageInitShape<typeof DatasetSchema> {
   return {
     id: dataset.id,
     accountId: dataset.accountId,
@@ -95,7 +95,7 @@ function toWire(dataset: Dataset): MessageInitShape<typeof DatasetSchema> {
     cacheVersion: dataset.cacheVersion,
     createTime: timestampFromDate(dataset.created),
     updateTime: timestampFromDate(dataset.changed),
-    etag: etagOf(dataset),
+    etag: dataset.etag,
   };
 }
 

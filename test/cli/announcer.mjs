@@ -1,7 +1,6 @@
 // Loaded into workers by a test: SIGUSR2 has one announce something, and each logs what it hears.
 import cluster from "node:cluster";
-
-const type = "tilegate:announcement";
+import { ANNOUNCEMENT as type } from "../../dist/cli/sibling-channel.js";
 
 const { worker } = cluster;
 if (worker) {

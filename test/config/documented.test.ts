@@ -47,6 +47,7 @@ describe("a name in the form of a variable", () => {
     "an RPC's verdict, and a rule": ["RATE_LIMITED", "STRING_UUID", "USER_AGENT"],
     "a way to spell": ["UPPER_SNAKE"],
     "HTTP/2": ["ENHANCE_YOUR_CALM"],
+    "a constant of the code": ["COMMAND_LINE_FLAGS"],
   };
   const known = new Set([
     ...withFiles,

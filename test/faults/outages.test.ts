@@ -5,8 +5,8 @@ import { createRedis } from "../../src/stores/redis/redis.js";
 import { eventually } from "../harness/eventually.js";
 import { createTestDatabase, postgresUrl } from "../harness/postgres.js";
 import { redisUrl } from "../harness/redis.js";
-import { anybody, insert, nextRevision, openReplica } from "../harness/replicas.js";
-import { newAccount, newDataset } from "../stores/store-fixture.js";
+import { anybody, nextRevision, openReplica } from "../harness/replicas.js";
+import { insertAccount, newAccount, newDataset, saveDatasets } from "../stores/store-fixture.js";
 import { startFaultProxy } from "./fault-proxy.js";
 
 const silent = { info: () => {}, warn: () => {} };
@@ -52,13 +52,13 @@ describe.skipIf(!postgresUrl() || !canStartRedis())(
       await using there = await openReplica(database.url, redis.url);
       const account = newAccount();
       const dataset = newDataset(account.id);
-      await here.accounts.insert(account);
-      await insert(here.datasets, dataset);
-      const seenThere = async () => (await there.datasets.tryFindMany([dataset.id], anybody)).get(dataset.id);
+      await insertAccount(here, account);
+      await saveDatasets(here, dataset);
+      const seenThere = async () => (await there.datasets.lookUp([dataset.id], anybody)).get(dataset.id);
       expect(await seenThere()).toMatchObject({ visibility: "public" });
 
       await proxy.refuse();
-      await insert(here.datasets, nextRevision(dataset, { visibility: "private" }));
+      await saveDatasets(here, nextRevision(dataset, { visibility: "private" }));
       expect(await seenThere()).toMatchObject({ visibility: "public" });
       await proxy.pass();
       await eventually(async () => (await seenThere())?.visibility === "private");

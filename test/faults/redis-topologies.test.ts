@@ -7,8 +7,8 @@ import type { Dataset } from "../../src/domain/datasets/dataset.js";
 import { createRedis } from "../../src/stores/redis/redis.js";
 import { eventually } from "../harness/eventually.js";
 import { createTestDatabase, postgresUrl, type TestDatabase } from "../harness/postgres.js";
-import { anybody, insert, nextRevision, openReplica, type Replica } from "../harness/replicas.js";
-import { newAccount, newApiKey, newDataset } from "../stores/store-fixture.js";
+import { anybody, nextRevision, openReplica, type Replica } from "../harness/replicas.js";
+import { insertAccount, newAccount, newApiKey, newDataset, saveDatasets } from "../stores/store-fixture.js";
 import { type RedisServers, startCluster, startSentinel, startTlsRedis } from "./redis-servers.js";
 import { createSeededInstallation } from "./seeded-installation.js";
 
@@ -34,9 +34,9 @@ describe.skipIf(!runs).each([
     here = await openReplica(database.url, redis.url);
     there = await openReplica(database.url, redis.url);
     const account = newAccount();
-    await here.accounts.insert(account);
+    await insertAccount(here, account);
     dataset = newDataset(account.id);
-    await insert(here.datasets, dataset);
+    await saveDatasets(here, dataset);
   });
 
   afterAll(async () => {
@@ -47,11 +47,11 @@ describe.skipIf(!runs).each([
   });
 
   const revisionThere = async () =>
-    (await there.datasets.tryFindMany([dataset.id], anybody)).get(dataset.id)?.revision;
+    (await there.datasets.lookUp([dataset.id], anybody)).get(dataset.id)?.revision;
 
   async function change(): Promise<number> {
     dataset = nextRevision(dataset, { title: `after ${dataset.revision}` });
-    await insert(here.datasets, dataset);
+    await saveDatasets(here, dataset);
     return dataset.revision;
   }
 

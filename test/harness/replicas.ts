@@ -1,6 +1,6 @@
 import pino from "pino";
 import { systemClock } from "../../src/domain/clock.js";
-import type { Dataset, DatasetStore } from "../../src/domain/datasets/dataset.js";
+import type { Dataset } from "../../src/domain/datasets/dataset.js";
 import { type Database, openDatabase } from "../../src/stores/prisma/database.js";
 import { claimInstallation } from "../../src/stores/prisma/installation.js";
 import { openStores, type Stores } from "../../src/stores/stores.js";
@@ -39,9 +39,6 @@ export async function openReplica(
 
 /** May know of every dataset. */
 export const anybody = (): boolean => true;
-
-export const insert = (store: DatasetStore, ...datasets: Dataset[]) =>
-  store.transaction((transaction) => transaction.save(datasets));
 
 export const nextRevision = (dataset: Dataset, changes: Partial<Dataset>): Dataset => ({
   ...dataset,

@@ -2,10 +2,13 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ApiKey } from "../../src/domain/api-keys/api-key.js";
 import { postgresUrl } from "../harness/postgres.js";
 import {
+  insertAccount,
+  insertApiKey,
   newAccount,
   newApiKey,
   openEmbeddedFixture,
   openPostgresFixture,
+  replaceApiKey,
   type StoreFixture,
 } from "./store-fixture.js";
 
@@ -17,14 +20,14 @@ describe.skipIf(!postgresUrl())("over PostgreSQL", () => {
   test("no change of the number is lost between concurrent writers", async () => {
     await using fixture = await openPostgresFixture();
     const account = newAccount();
-    await fixture.accounts.insert(account);
+    await insertAccount(fixture, account);
     const keys = Array.from({ length: 16 }, () => newApiKey(account.id));
-    await Promise.all(keys.map((key) => fixture.apiKeys.insert(key)));
+    await Promise.all(keys.map((key) => insertApiKey(fixture, key)));
     expect(await fixture.apiKeys.count(account.id)).toBe(16);
     const writes = keys.map((key, index) =>
       index % 2 === 0
-        ? fixture.apiKeys.replace({ ...key, deleted: new Date(), revision: 2 }, 1)
-        : fixture.apiKeys.insert(newApiKey(account.id)),
+        ? replaceApiKey(fixture, { ...key, deleted: new Date() }, key)
+        : insertApiKey(fixture, newApiKey(account.id)),
     );
     await Promise.all([...writes, fixture.database.prisma.$executeRaw`UPDATE api_keys SET enabled = false`]);
     expect(await fixture.apiKeys.count(account.id)).toBe(16);
@@ -42,8 +45,8 @@ function describeCounter(open: () => Promise<StoreFixture>): void {
     const ids: string[] = [];
     for (const number of numbersOfKeys) {
       const account = newAccount();
-      await fixture.accounts.insert(account);
-      for (let key = 0; key < number; key++) await fixture.apiKeys.insert(newApiKey(account.id));
+      await insertAccount(fixture, account);
+      for (let key = 0; key < number; key++) await insertApiKey(fixture, newApiKey(account.id));
       ids.push(account.id);
     }
     return ids;
@@ -75,8 +78,7 @@ function describeCounter(open: () => Promise<StoreFixture>): void {
   test("what is rolled back is not counted", async () => {
     const [id = ""] = await insertAccounts(2);
     const failure = new Error("changed my mind");
-    const { prisma } = fixture.database;
-    const deletion = prisma.$transaction(async (transaction) => {
+    const deletion = fixture.database.transaction(async (transaction) => {
       await transaction.$executeRaw`DELETE FROM api_keys WHERE account_id = ${id}::uuid`;
       throw failure;
     });
@@ -87,14 +89,14 @@ function describeCounter(open: () => Promise<StoreFixture>): void {
   test("a write that changes no number leaves the account's row alone, so that keys don't wait for each other", async () => {
     const [accountId = ""] = await insertAccounts(0);
     const key: ApiKey = newApiKey(accountId);
-    await fixture.apiKeys.insert(key);
+    await insertApiKey(fixture, key);
     const version = () =>
       fixture.database.prisma
         .$queryRaw`SELECT xmin::text, ctid::text FROM accounts WHERE id = ${accountId}::uuid`;
     const before = await version();
-    await fixture.apiKeys.replace({ ...key, name: "New", revision: 2 }, 1);
+    const renamed = await replaceApiKey(fixture, { ...key, name: "New" }, key);
     expect(await version()).toEqual(before);
-    await fixture.apiKeys.replace({ ...key, deleted: new Date(), revision: 3 }, 2);
+    await replaceApiKey(fixture, { ...renamed, deleted: new Date() }, renamed);
     expect(await version()).not.toEqual(before);
   });
 }

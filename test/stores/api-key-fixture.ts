@@ -1,16 +1,16 @@
 import { type ApiKeys, createApiKeys } from "../../src/domain/api-keys/api-keys.js";
 import { createVault, type Vault } from "../../src/domain/api-keys/vault.js";
 import { type ApiKeyVerification, createApiKeyVerification } from "../../src/domain/api-keys/verification.js";
-import type { DatasetReader } from "../../src/domain/datasets/dataset.js";
+import type { DatasetCache } from "../../src/domain/datasets/dataset.js";
 import type { Caller } from "../../src/domain/identity/principal.js";
 import { createCursors } from "../../src/front/cursors.js";
-import { createPrismaAccountStore } from "../../src/stores/prisma/account-store.js";
 import { createPrismaApiKeyStore } from "../../src/stores/prisma/api-key-store.js";
 import { type Database, openDatabase } from "../../src/stores/prisma/database.js";
 import { createPrismaDatasetStore } from "../../src/stores/prisma/dataset-store.js";
+import { createPrismaUnitOfWork } from "../../src/stores/prisma/unit-of-work.js";
 import { createLocalRateLimiter } from "../../src/stores/redis/rate-limiter.js";
 import { createTestDatabase, type TestDatabase } from "../harness/postgres.js";
-import { newAccount } from "./store-fixture.js";
+import { insertAccount, newAccount, writerTo } from "./store-fixture.js";
 
 export const OPERATOR: Caller = [{ type: "operator" }];
 
@@ -40,22 +40,27 @@ export async function openApiKeyFixture(): Promise<ApiKeyFixture> {
     database,
     insertAccount: async () => {
       const account = newAccount();
-      await createPrismaAccountStore(database).insert(account);
+      await insertAccount(writerTo(database), account);
       return account.id;
     },
     useCases: (encryptionKeys, over = database) => {
       const vault = createVault(encryptionKeys);
       const cursors = createCursors(encryptionKeys);
       const store = createPrismaApiKeyStore(over);
-      const datasets: DatasetReader = createPrismaDatasetStore(over);
-      const accounts = createPrismaAccountStore(over);
+      const { readMany } = createPrismaDatasetStore(over);
+      // No cache between them and the database.
+      const lookUp: DatasetCache["lookUp"] = async (ids, mayKnow) =>
+        new Map([...(await readMany(ids))].filter(([, dataset]) => mayKnow(dataset)));
+      const datasets = { lookUp };
+      const apiKeys = { lookUp: store.readByTokenHash };
+      const unitOfWork = createPrismaUnitOfWork(over);
       const clock = () => new Date();
       const rateLimiter = createLocalRateLimiter();
       const lastUsed = { record: () => {} };
       return {
         vault,
-        keys: createApiKeys({ store, vault, cursors, accounts, datasets, clock }),
-        verification: createApiKeyVerification({ store, vault, datasets, rateLimiter, lastUsed, clock }),
+        keys: createApiKeys({ unitOfWork, store, vault, cursors, clock }),
+        verification: createApiKeyVerification({ apiKeys, vault, datasets, rateLimiter, lastUsed, clock }),
       };
     },
     [Symbol.asyncDispose]: async () => {

@@ -2,7 +2,9 @@ import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { IssuedApiKey } from "../../src/domain/api-keys/api-keys.js";
 import { reencryptApiKeys } from "../../src/domain/api-keys/reencryption.js";
+import type { UnitOfWork } from "../../src/domain/unit-of-work.js";
 import { createPrismaApiKeyStore } from "../../src/stores/prisma/api-key-store.js";
+import { createPrismaUnitOfWork } from "../../src/stores/prisma/unit-of-work.js";
 import { postgresUrl } from "../harness/postgres.js";
 import { type ApiKeyFixture, OPERATOR, openApiKeyFixture } from "./api-key-fixture.js";
 
@@ -22,8 +24,26 @@ describe.skipIf(!postgresUrl())("re-encryption", () => {
   const before = () => fixture.useCases([oldKey]);
   const during = () => fixture.useCases([newKey, oldKey]);
   const after = () => fixture.useCases([newKey]);
-  const parts = () => ({ store: createPrismaApiKeyStore(fixture.database), vault: during().vault });
-  const stored = (id: string) => parts().store.find(id);
+  const parts = () => ({
+    unitOfWork: createPrismaUnitOfWork(fixture.database),
+    store: createPrismaApiKeyStore(fixture.database),
+    vault: during().vault,
+  });
+
+  /** A unit of work that waits for `meanwhile` before it replaces a key. */
+  const replacingAfter = (meanwhile: () => Promise<unknown> | undefined): UnitOfWork => ({
+    write: (work) =>
+      parts().unitOfWork.write((transaction) => {
+        const { apiKeys } = transaction;
+        const replace: typeof apiKeys.replace = async (...args) => {
+          await meanwhile();
+          await apiKeys.replace(...args);
+        };
+        return work({ ...transaction, apiKeys: { ...apiKeys, replace } });
+      }),
+  });
+
+  const stored = (id: string) => parts().store.read(id);
   const isValid = async (token: string) => (await after().verification.resolve(token, {})).valid;
 
   test("moves every key of every account, deleted and rotated ones too, so that the old encryption key can go", async () => {
@@ -58,19 +78,15 @@ describe.skipIf(!postgresUrl())("re-encryption", () => {
     const interruption = new AbortController();
     const reason = new Error("interrupted");
     let moved = 0;
-    const interrupting = {
-      ...store,
-      replace: (...args: Parameters<typeof store.replace>) => {
-        if (++moved === 7) interruption.abort(reason);
-        return store.replace(...args);
-      },
-    };
+    const unitOfWork = replacingAfter(async () => {
+      if (++moved === 7) interruption.abort(reason);
+    });
     const { signal } = interruption;
-    await expect(reencryptApiKeys({ store: interrupting, vault, signal })).rejects.toBe(reason);
+    await expect(reencryptApiKeys({ unitOfWork, store, vault, signal })).rejects.toBe(reason);
     for (const { token } of keys) {
       expect((await during().verification.resolve(token, {})).valid).toBe(true);
     }
-    expect(await reencryptApiKeys({ store, vault })).toMatchObject({ scanned: 20, reencrypted: 13 });
+    expect(await reencryptApiKeys(parts())).toMatchObject({ scanned: 20, reencrypted: 13 });
     for (const { token } of keys) expect(await isValid(token)).toBe(true);
   });
 
@@ -78,15 +94,11 @@ describe.skipIf(!postgresUrl())("re-encryption", () => {
     const [{ key, token: first }] = await createKeys(1);
     const { store, vault } = parts();
     let rotated: IssuedApiKey | undefined;
-    const racing = {
-      ...store,
-      replace: async (...args: Parameters<typeof store.replace>) => {
-        // By a replica that does not have the new encryption key in front yet.
-        rotated ??= await fixture.useCases([oldKey, newKey]).keys.rotate(OPERATOR, key.id);
-        return store.replace(...args);
-      },
-    };
-    expect(await reencryptApiKeys({ store: racing, vault })).toMatchObject({ reencrypted: 1 });
+    const unitOfWork = replacingAfter(async () => {
+      // By a replica that does not have the new encryption key in front yet.
+      rotated ??= await fixture.useCases([oldKey, newKey]).keys.rotate(OPERATOR, key.id);
+    });
+    expect(await reencryptApiKeys({ unitOfWork, store, vault })).toMatchObject({ reencrypted: 1 });
     expect(await isValid(first)).toBe(true);
     expect(await isValid(rotated?.token ?? "")).toBe(true);
   });

@@ -1,15 +1,22 @@
 import { randomUUID } from "node:crypto";
 import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import type { Account } from "../../src/domain/accounts/account.js";
 import type { ApiKey, ApiKeyStore } from "../../src/domain/api-keys/api-key.js";
-import { DuplicateError } from "../../src/domain/store.js";
+import { ConcurrentChangeError, DuplicateError } from "../../src/domain/store.js";
+import type { UnitOfWork } from "../../src/domain/unit-of-work.js";
 import { allPages } from "./account-store-contract.js";
-import { newAccount, newApiKey, newSealedToken } from "./store-fixture.js";
+import {
+  insertAccount,
+  insertApiKey,
+  newAccount,
+  newApiKey,
+  newSealedToken,
+  replaceApiKey,
+} from "./store-fixture.js";
 
 export interface ApiKeyStoreFixture extends AsyncDisposable {
   readonly apiKeys: ApiKeyStore;
-  readonly accounts: { insert(account: Account): Promise<void> };
+  readonly unitOfWork: UnitOfWork;
 }
 
 const DELETED = new Date("2026-06-01T00:00:00.999Z");
@@ -25,7 +32,7 @@ export function describeApiKeyStore(open: () => Promise<ApiKeyStoreFixture>): vo
   });
   afterAll(() => fixture?.[Symbol.asyncDispose]());
   beforeEach(async () => {
-    accountId = await insertAccount();
+    accountId = await anAccount();
   });
 
   test("a key comes back as it was inserted and as it was replaced, whatever its fields hold", async () => {
@@ -56,11 +63,11 @@ export function describeApiKeyStore(open: () => Promise<ApiKeyStoreFixture>): vo
     await fc.assert(
       fc.asyncProperty(changes, changes, async (before, after) => {
         const inserted = newApiKey(accountId, before);
-        await store.insert(inserted);
-        expect(await store.find(inserted.id)).toEqual(inserted);
-        const replaced = newApiKey(accountId, { ...after, id: inserted.id, revision: 2 });
-        expect(await store.replace(replaced, 1)).toBe(true);
-        expect(await store.find(inserted.id)).toEqual(replaced);
+        await insertApiKey(fixture, inserted);
+        expect(await store.read(inserted.id)).toEqual(inserted);
+        const change = newApiKey(accountId, { ...after, id: inserted.id });
+        const replaced = await replaceApiKey(fixture, change, inserted);
+        expect(await store.read(inserted.id)).toEqual(replaced);
       }),
       { numRuns: 50 },
     );
@@ -68,11 +75,13 @@ export function describeApiKeyStore(open: () => Promise<ApiKeyStoreFixture>): vo
 
   test("a taken id and a taken hash are refused by name of the field", async () => {
     const key = await insert();
-    await expect(store.insert(newApiKey(accountId, { id: key.id }))).rejects.toEqual(
-      new DuplicateError("id"),
-    );
-    await expect(store.insert(newApiKey(accountId, { current: key.current }))).rejects.toEqual(
-      new DuplicateError("current_hash"),
+    await expect(insertApiKey(fixture, newApiKey(accountId, { id: key.id }))).rejects.toMatchObject({
+      cause: new DuplicateError("id"),
+    });
+    await expect(insertApiKey(fixture, newApiKey(accountId, { current: key.current }))).rejects.toMatchObject(
+      {
+        cause: new DuplicateError("current_hash"),
+      },
     );
   });
 
@@ -81,34 +90,34 @@ export function describeApiKeyStore(open: () => Promise<ApiKeyStoreFixture>): vo
     const key = await insert({ previous });
     const deleted = await insert({ deleted: DELETED });
     const unknown = newSealedToken().lookupHash;
-    expect(await store.findByTokenHash([key.current.lookupHash])).toEqual(key);
-    expect(await store.findByTokenHash([unknown, previous.lookupHash])).toEqual(key);
-    expect(await store.findByTokenHash([deleted.current.lookupHash, unknown])).toEqual(deleted);
-    expect(await store.findByTokenHash([unknown])).toBeUndefined();
-    expect(await store.find(randomUUID())).toBeUndefined();
+    expect(await store.readByTokenHash([key.current.lookupHash])).toEqual(key);
+    expect(await store.readByTokenHash([unknown, previous.lookupHash])).toEqual(key);
+    expect(await store.readByTokenHash([deleted.current.lookupHash, unknown])).toEqual(deleted);
+    expect(await store.readByTokenHash([unknown])).toBeUndefined();
+    expect(await store.read(randomUUID())).toBeUndefined();
   });
 
   test("a token that a rotation without grace removed is not found", async () => {
     const key = await insert({ previous: { ...newSealedToken(), expireTime: DELETED } });
-    const rotated = { ...key, current: newSealedToken(), previous: undefined, revision: 2 };
-    expect(await store.replace(rotated, 1)).toBe(true);
+    const rotation = { ...key, current: newSealedToken(), previous: undefined };
+    const rotated = await replaceApiKey(fixture, rotation, key);
     for (const { lookupHash } of [key.current, key.previous ?? key.current]) {
-      expect(await store.findByTokenHash([lookupHash])).toBeUndefined();
+      expect(await store.readByTokenHash([lookupHash])).toBeUndefined();
     }
-    expect(await store.findByTokenHash([rotated.current.lookupHash])).toEqual(rotated);
+    expect(await store.readByTokenHash([rotated.current.lookupHash])).toEqual(rotated);
   });
 
   test("pages list an account's keys that are not deleted and nobody else's, newest first", async () => {
     const mine = [await insert(), await insert(), await insert()];
     await insert({ deleted: DELETED });
-    await insert({ accountId: await insertAccount() });
+    await insert({ accountId: await anAccount() });
     const pages = await allPages<ApiKey>((before) => store.list(accountId, { limit: 2, ...before }));
     expect(pages).toEqual([[mine[2], mine[1]], [mine[0]]]);
   });
 
   test("a walk over all keys sees every account's, deleted ones too, once and in the order of their ids", async () => {
     const keys = [await insert(), await insert({ deleted: DELETED }), await insert()];
-    keys.push(await insert({ accountId: await insertAccount() }));
+    keys.push(await insert({ accountId: await anAccount() }));
     const walked: ApiKey[] = [];
     let page: readonly ApiKey[];
     do {
@@ -121,18 +130,18 @@ export function describeApiKeyStore(open: () => Promise<ApiKeyStoreFixture>): vo
   });
 
   test("the count follows inserts, deletions and restorations, of one account only", async () => {
-    const other = await insertAccount();
+    const other = await anAccount();
     expect(await store.count(accountId)).toBe(0);
     const key = await insert();
     await insert();
     await insert({ deleted: DELETED });
     await insert({ accountId: other });
     expect(await store.count(accountId)).toBe(2);
-    await store.replace({ ...key, deleted: DELETED, revision: 2 }, 1);
+    const deleted = await replaceApiKey(fixture, { ...key, deleted: DELETED }, key);
     expect(await store.count(accountId)).toBe(1);
-    await store.replace({ ...key, deleted: DELETED, name: "Still deleted", revision: 3 }, 2);
+    const renamed = await replaceApiKey(fixture, { ...deleted, name: "Still deleted" }, deleted);
     expect(await store.count(accountId)).toBe(1);
-    await store.replace({ ...key, revision: 4 }, 3);
+    await replaceApiKey(fixture, key, renamed);
     expect(await store.count(accountId)).toBe(2);
     expect(await store.count(other)).toBe(1);
     expect(await store.count(randomUUID())).toBe(0);
@@ -140,36 +149,40 @@ export function describeApiKeyStore(open: () => Promise<ApiKeyStoreFixture>): vo
 
   test("of several changes to one revision exactly one is written", async () => {
     const key = await insert();
-    const changes = ["a", "b", "c", "d"].map((name) => ({ ...key, name, revision: 2 }));
-    const written = await Promise.all(changes.map((change) => store.replace(change, 1)));
-    expect(written.filter(Boolean)).toHaveLength(1);
-    expect(await store.find(key.id)).toEqual(changes[written.indexOf(true)]);
+    const changes = ["a", "b", "c", "d"].map((name) => ({ ...key, name }));
+    const written = await Promise.allSettled(changes.map((change) => replaceApiKey(fixture, change, key)));
+    const winners = written.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
+    expect(winners).toHaveLength(1);
+    expect(await store.read(key.id)).toEqual(winners[0]);
   });
 
   test("neither a stale revision nor a key that is not there is written", async () => {
     const key = await insert({ revision: 7 });
-    expect(await store.replace({ ...key, name: "Stale", revision: 7 }, 6)).toBe(false);
-    expect(await store.replace(newApiKey(accountId), 1)).toBe(false);
-    expect(await store.find(key.id)).toEqual(key);
+    for (const former of [{ ...key, revision: 6 }, newApiKey(accountId)]) {
+      await expect(replaceApiKey(fixture, { ...former, name: "Stale" }, former)).rejects.toMatchObject({
+        cause: expect.any(ConcurrentChangeError),
+      });
+    }
+    expect(await store.read(key.id)).toEqual(key);
   });
 
   test("a replacement leaves the time of the last use alone", async () => {
     const lastUsed = new Date("2026-05-01T00:00:00.001Z");
     const key = await insert({ lastUsed });
-    await store.replace({ ...key, lastUsed: undefined, revision: 2 }, 1);
-    await store.replace({ ...key, lastUsed: DELETED, revision: 3 }, 2);
-    expect(await store.find(key.id)).toEqual({ ...key, revision: 3 });
+    const cleared = await replaceApiKey(fixture, { ...key, lastUsed: undefined }, key);
+    await replaceApiKey(fixture, { ...cleared, lastUsed: DELETED }, cleared);
+    expect(await store.read(key.id)).toEqual({ ...key, revision: 3 });
   });
 
   async function insert(changes: Partial<ApiKey> = {}): Promise<ApiKey> {
     const key = newApiKey(accountId, changes);
-    await store.insert(key);
+    await insertApiKey(fixture, key);
     return key;
   }
 
-  async function insertAccount(): Promise<string> {
+  async function anAccount(): Promise<string> {
     const account = newAccount();
-    await fixture.accounts.insert(account);
+    await insertAccount(fixture, account);
     return account.id;
   }
 }

@@ -23,17 +23,22 @@ export async function openCachedFixture(redisUrl: string | undefined): Promise<S
   let stores: Stores = await open();
   return {
     database,
+    get unitOfWork() {
+      return stores.unitOfWork;
+    },
+    // The cached look-ups in the place of the plain reads: they must answer the same.
     get accounts() {
-      return stores.accounts;
+      const { lookUpByName: readByName, lookUpSole: readSole } = stores.accounts;
+      return { ...stores.accounts, readByName, readSole };
     },
     get serviceTokens() {
-      return stores.serviceTokens;
+      return { ...stores.serviceTokens, readBySecretHash: stores.serviceTokens.lookUp };
     },
     get datasets() {
-      return { ...stores.datasets, findMany };
+      return { ...stores.datasets, readMany };
     },
     get apiKeys() {
-      return stores.apiKeys;
+      return { ...stores.apiKeys, readByTokenHash: stores.apiKeys.lookUp };
     },
     async clear() {
       await fixture.clear();
@@ -46,9 +51,8 @@ export async function openCachedFixture(redisUrl: string | undefined): Promise<S
     },
   };
 
-  /** The cached look-up in the place of the plain one. */
-  async function findMany(ids: readonly string[]): Promise<ReadonlyMap<string, Dataset>> {
-    const found = await stores.datasets.tryFindMany(ids, anybody);
+  async function readMany(ids: readonly string[]): Promise<ReadonlyMap<string, Dataset>> {
+    const found = await stores.datasets.lookUp(ids, anybody);
     return new Map([...found].flatMap(([id, dataset]) => (dataset === null ? [] : [[id, dataset] as const])));
   }
 }

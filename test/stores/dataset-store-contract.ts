@@ -1,10 +1,17 @@
 import { randomUUID } from "node:crypto";
 import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import type { Dataset } from "../../src/domain/datasets/dataset.js";
+import type { Dataset, Holders } from "../../src/domain/datasets/dataset.js";
 import { ConcurrentChangeError, DuplicateError } from "../../src/domain/store.js";
 import { allPages } from "./account-store-contract.js";
-import { newAccount, newDataset, type StoreFixture } from "./store-fixture.js";
+import {
+  insertAccount,
+  newAccount,
+  newApiKey,
+  newDataset,
+  type StoreFixture,
+  saveDatasets,
+} from "./store-fixture.js";
 
 /** What every implementation of DatasetStore guarantees. */
 export function describeDatasetStore(open: () => Promise<StoreFixture>): void {
@@ -16,7 +23,7 @@ export function describeDatasetStore(open: () => Promise<StoreFixture>): void {
   afterAll(() => fixture?.[Symbol.asyncDispose]());
   beforeEach(async () => {
     await fixture.clear();
-    accountId = await insertAccount();
+    accountId = await anAccount();
   });
 
   test("a dataset comes back as it was saved, whatever its fields hold", async () => {
@@ -54,7 +61,7 @@ export function describeDatasetStore(open: () => Promise<StoreFixture>): void {
       fc.asyncProperty(changes, async (some) => {
         const dataset = newDataset(accountId, some);
         await save(dataset);
-        expect((await fixture.datasets.findMany([dataset.id])).get(dataset.id)).toEqual(dataset);
+        expect((await fixture.datasets.readMany([dataset.id])).get(dataset.id)).toEqual(dataset);
       }),
       { numRuns: 50 },
     );
@@ -63,9 +70,9 @@ export function describeDatasetStore(open: () => Promise<StoreFixture>): void {
   test("unknown and deleted datasets are not found", async () => {
     const [kept, deleted] = [newDataset(accountId), newDataset(accountId, { deleted: new Date() })];
     await save(kept, deleted);
-    const found = await fixture.datasets.findMany([kept.id, deleted.id, randomUUID()]);
+    const found = await fixture.datasets.readMany([kept.id, deleted.id, randomUUID()]);
     expect([...found.keys()]).toEqual([kept.id]);
-    expect(await fixture.datasets.findMany([])).toEqual(new Map());
+    expect(await fixture.datasets.readMany([])).toEqual(new Map());
   });
 
   test("one save takes more datasets than one statement, new and changed ones mixed", async () => {
@@ -76,12 +83,12 @@ export function describeDatasetStore(open: () => Promise<StoreFixture>): void {
       newDataset(accountId),
     ]);
     await save(...mixed);
-    const found = await fixture.datasets.findMany(mixed.map((dataset) => dataset.id));
+    const found = await fixture.datasets.readMany(mixed.map((dataset) => dataset.id));
     expect(found).toEqual(new Map(mixed.map((dataset) => [dataset.id, dataset])));
   });
 
   test("pages list what is not deleted, newest first, of one account or of all", async () => {
-    const other = await insertAccount();
+    const other = await anAccount();
     const mine = [1, 2, 3].map(() => newDataset(accountId));
     const theirs = newDataset(other);
     await save(...mine, newDataset(accountId, { deleted: new Date() }), theirs);
@@ -101,39 +108,88 @@ export function describeDatasetStore(open: () => Promise<StoreFixture>): void {
     expect([...first.items, ...rest.items]).toEqual(lasting.toReversed());
   });
 
-  test("ids and scopes that are taken are told, by deleted datasets too", async () => {
+  test("what is laid over others is told who has its id and its scope, deleted ones too", async () => {
     const byId = newDataset(accountId);
     const byScope = newDataset(accountId, { deleted: new Date() });
     await save(byId, byScope, newDataset(accountId));
-    const taken = await fixture.datasets.transaction((transaction) =>
-      transaction.findTaken([byId.id, randomUUID()], [byScope.scope, "free"]),
+    const laid = [
+      newDataset(accountId, { id: byId.id }),
+      newDataset(accountId, { scope: byScope.scope }),
+      newDataset(accountId, { id: byId.id, scope: byScope.scope }),
+      newDataset(accountId),
+    ];
+    const told: [number, Holders][] = [];
+    const work = fixture.unitOfWork.write(({ datasets }) =>
+      datasets.saveOver(laid, (dataset, holders, index) => {
+        told.push([index, holders]);
+        if (index === 3) throw new Error("enough");
+        return dataset;
+      }),
     );
-    expect(new Set(taken.map((dataset) => dataset.id))).toEqual(new Set([byId.id, byScope.id]));
+    await expect(work).rejects.toThrow("enough");
+    expect(told).toEqual([
+      [0, { ofId: byId, ofScope: undefined }],
+      [1, { ofId: undefined, ofScope: byScope }],
+      [2, { ofId: byId, ofScope: byScope }],
+      [3, { ofId: undefined, ofScope: undefined }],
+    ]);
   });
 
-  test("what a rejected transaction saved is undone", async () => {
+  test("more than a statement takes are laid over those that are there, and saved as they were laid", async () => {
+    const old = Array.from({ length: 600 }, () => newDataset(accountId));
+    await save(...old);
+    const fresh = old.flatMap((dataset) => [{ ...dataset, title: "New" }, newDataset(accountId)]);
+    const laid: Dataset[] = [];
+    const counts: number[] = [];
+    await fixture.unitOfWork.write(({ datasets }) =>
+      datasets.saveOver(
+        fresh,
+        (dataset, { ofId }, index) => {
+          expect(dataset).toBe(fresh[index]);
+          const next = ofId === undefined ? dataset : { ...dataset, revision: ofId.revision + 1 };
+          laid.push(next);
+          return next;
+        },
+        (count) => counts.push(count),
+      ),
+    );
+    expect(counts).toEqual([500, 1_000, 1_200]);
+    expect(laid.filter(({ revision }) => revision === 2)).toHaveLength(600);
+    const found = await fixture.datasets.readMany(fresh.map(({ id }) => id));
+    expect(found).toEqual(new Map(laid.map((dataset) => [dataset.id, dataset])));
+  });
+
+  test("what a rejected transaction saved is undone, and so are its other stores' writes", async () => {
     const dataset = newDataset(accountId);
+    const account = newAccount();
+    const key = newApiKey(accountId);
     const failure = new Error("changed my mind");
     await expect(
-      fixture.datasets.transaction(async (transaction) => {
-        await transaction.save([dataset]);
+      fixture.unitOfWork.write(async ({ accounts, apiKeys, datasets }) => {
+        await datasets.save([dataset]);
+        await accounts.insert(account);
+        await apiKeys.insert(key);
+        expect((await datasets.readMany([dataset.id])).size).toBe(1);
+        expect(await apiKeys.read(key.id)).toEqual(key);
         throw failure;
       }),
     ).rejects.toBe(failure);
-    expect((await fixture.datasets.findMany([dataset.id])).size).toBe(0);
+    expect((await fixture.datasets.readMany([dataset.id])).size).toBe(0);
+    expect(await fixture.accounts.read(account.id)).toBeUndefined();
+    expect(await fixture.apiKeys.read(key.id)).toBeUndefined();
   });
 
   test("a taken scope or id refuses the whole save, by name of the field", async () => {
     const taken = newDataset(accountId);
     await save(taken);
     const fine = newDataset(accountId);
-    await expect(save(fine, newDataset(accountId, { scope: taken.scope }))).rejects.toEqual(
-      new DuplicateError("scope"),
-    );
-    await expect(save(fine, newDataset(accountId, { id: taken.id }))).rejects.toEqual(
-      new DuplicateError("id"),
-    );
-    expect((await fixture.datasets.findMany([fine.id])).size).toBe(0);
+    await expect(save(fine, newDataset(accountId, { scope: taken.scope }))).rejects.toMatchObject({
+      cause: new DuplicateError("scope"),
+    });
+    await expect(save(fine, newDataset(accountId, { id: taken.id }))).rejects.toMatchObject({
+      cause: new DuplicateError("id"),
+    });
+    expect((await fixture.datasets.readMany([fine.id])).size).toBe(0);
   });
 
   test("of several changes to one revision exactly one is saved", async () => {
@@ -145,8 +201,10 @@ export function describeDatasetStore(open: () => Promise<StoreFixture>): void {
     const losses = outcomes.flatMap((outcome) => (outcome.status === "rejected" ? [outcome.reason] : []));
     expect(winners).toHaveLength(1);
     expect(losses).toHaveLength(3);
-    for (const loss of losses) expect(loss).toBeInstanceOf(ConcurrentChangeError);
-    expect([...(await fixture.datasets.findMany([dataset.id])).values()]).toEqual(winners);
+    for (const loss of losses) {
+      expect(loss).toMatchObject({ reason: "CONCURRENT_CHANGE", cause: expect.any(ConcurrentChangeError) });
+    }
+    expect([...(await fixture.datasets.readMany([dataset.id])).values()]).toEqual(winners);
   });
 
   test("neither a stale revision, nor another account's dataset, nor one that is not there is replaced", async () => {
@@ -155,21 +213,20 @@ export function describeDatasetStore(open: () => Promise<StoreFixture>): void {
     const fine = newDataset(accountId);
     for (const wrong of [
       { ...dataset, revision: 3 },
-      { ...dataset, accountId: await insertAccount(), revision: 2 },
+      { ...dataset, accountId: await anAccount(), revision: 2 },
       newDataset(accountId, { revision: 2 }),
     ]) {
-      await expect(save(fine, wrong)).rejects.toBeInstanceOf(ConcurrentChangeError);
+      await expect(save(fine, wrong)).rejects.toMatchObject({ cause: expect.any(ConcurrentChangeError) });
     }
-    const found = await fixture.datasets.findMany([dataset.id, fine.id]);
+    const found = await fixture.datasets.readMany([dataset.id, fine.id]);
     expect([...found.values()]).toEqual([dataset]);
   });
 
-  const save = (...datasets: readonly Dataset[]): Promise<void> =>
-    fixture.datasets.transaction((transaction) => transaction.save(datasets));
+  const save = (...datasets: readonly Dataset[]): Promise<void> => saveDatasets(fixture, ...datasets);
 
-  async function insertAccount(): Promise<string> {
+  async function anAccount(): Promise<string> {
     const account = newAccount();
-    await fixture.accounts.insert(account);
+    await insertAccount(fixture, account);
     return account.id;
   }
 }

@@ -8,7 +8,7 @@ import { createPrismaAccountStore } from "../../src/stores/prisma/account-store.
 import { openDatabase } from "../../src/stores/prisma/database.js";
 import { DirectoryInUseError, lockDirectory } from "../../src/stores/prisma/directory-lock.js";
 import { createDataDirectory, temporaryDirectory } from "../harness/data-directory.js";
-import { newAccount } from "./store-fixture.js";
+import { insertAccount, newAccount, writerTo } from "./store-fixture.js";
 import { startWriter } from "./writer.js";
 
 afterEach(() => {
@@ -26,7 +26,7 @@ describe("the embedded database", () => {
       await writer.kill9();
     }
     await using database = await openDatabase(options);
-    expect(await createPrismaAccountStore(database).findByName("survivor")).toBeDefined();
+    expect(await createPrismaAccountStore(database).readByName("survivor")).toBeDefined();
   });
 
   test("creation leaves what only its owner can read, also after one that was cut off", async () => {
@@ -48,7 +48,7 @@ describe("the embedded database", () => {
     await appendFile(join(directory.path, "database/postgresql.conf"), "\ntimezone = 'Asia/Tokyo'\n");
     await using database = await openDatabase({ dataDir: directory.path });
     const account = newAccount();
-    await createPrismaAccountStore(database).insert(account);
+    await insertAccount(writerTo(database), account);
     expect(
       await database.prisma.$queryRaw`SELECT extract(epoch FROM created)::float8 AS seconds FROM accounts`,
     ).toEqual([{ seconds: account.created.getTime() / 1000 }]);
@@ -58,9 +58,9 @@ describe("the embedded database", () => {
     await using directory = await createDataDirectory();
     await using database = await openDatabase({ dataDir: directory.path });
     let late: Promise<unknown> | undefined;
-    await database.prisma.$transaction(async () => {
-      late = database.prisma.$transaction(async () => {}, { maxWait: 1 });
-      await expect(late).rejects.toThrow(/Unable to start a transaction/);
+    await database.transaction(async () => {
+      late = database.transaction(async () => {}, { maxWait: 1 });
+      await expect(late).rejects.toMatchObject({ kind: "unavailable" });
     });
     await database.ping();
   });

@@ -2,11 +2,13 @@ import { setImmediate } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { postgresUrl } from "../harness/postgres.js";
 import {
+  insertAccount,
   newAccount,
   newDataset,
   openEmbeddedFixture,
   openPostgresFixture,
   type StoreFixture,
+  saveDatasets,
 } from "./store-fixture.js";
 
 const fixtures: [string, boolean, () => Promise<StoreFixture>][] = [
@@ -22,7 +24,7 @@ describe.each(fixtures.filter(([, isThere]) => isThere))("transactions of %s", (
     fixture = await open();
     const account = newAccount();
     accountId = account.id;
-    await fixture.accounts.insert(account);
+    await insertAccount(fixture, account);
     // Of a dataset whose title is a SQLSTATE every statement succeeds, and COMMIT fails with that.
     await fixture.database.prisma.$executeRaw`
       CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -40,7 +42,7 @@ describe.each(fixtures.filter(([, isThere]) => isThere))("transactions of %s", (
 
   async function save(title: string): Promise<string> {
     const dataset = newDataset(accountId, { title });
-    await fixture.datasets.transaction((transaction) => transaction.save([dataset]));
+    await saveDatasets(fixture, dataset);
     return dataset.id;
   }
 
@@ -50,20 +52,20 @@ describe.each(fixtures.filter(([, isThere]) => isThere))("transactions of %s", (
     ["data are corrupted", "XX001", { name: "DriverAdapterError" }],
     ["the disk is full", "53100", { kind: "unavailable" }],
     ["the disk fails", "58030", { kind: "unavailable" }],
-    ["a constraint is violated that waited for it", "23505", { field: "scope" }],
-    ["two transactions conflict", "40001", { name: "ConcurrentChangeError" }],
+    ["a constraint is violated that waited for it", "23505", { cause: { field: "scope" } }],
+    ["two transactions conflict", "40001", { cause: { name: "ConcurrentChangeError" } }],
   ])("a COMMIT that fails since %s is an error, never an acknowledgement", async (_, sqlstate, expected) => {
     const before = await count();
     await expect(save(sqlstate)).rejects.toMatchObject(expected);
     expect(await count()).toBe(before);
     const id = await save("the next one");
-    expect((await fixture.datasets.findMany([id])).get(id)?.title).toBe("the next one");
+    expect((await fixture.datasets.readMany([id])).get(id)?.title).toBe("the next one");
   });
 
   test("one that fails before its COMMIT leaves nothing, and says why it failed", async () => {
     const before = await count();
-    const work = fixture.datasets.transaction(async (transaction) => {
-      await transaction.save([newDataset(accountId)]);
+    const work = fixture.unitOfWork.write(async ({ datasets }) => {
+      await datasets.save([newDataset(accountId)]);
       throw new Error("on second thoughts");
     });
     await expect(work).rejects.toThrow("on second thoughts");
@@ -74,7 +76,7 @@ describe.each(fixtures.filter(([, isThere]) => isThere))("transactions of %s", (
   test("one that takes too long leaves nothing, and the next has its turn", async () => {
     const before = await count();
     const { prisma } = fixture.database;
-    const tooLong = prisma.$transaction(
+    const tooLong = fixture.database.transaction(
       async (client) => {
         // Until the transaction is over, which then refuses to go on. The embedded database alone lets no timer run.
         for (;;) {
@@ -85,7 +87,10 @@ describe.each(fixtures.filter(([, isThere]) => isThere))("transactions of %s", (
       { timeout: 50 },
     );
     const [late, next] = await Promise.allSettled([tooLong, save("the next one")]);
-    expect(late).toMatchObject({ status: "rejected", reason: { code: "P2028" } });
+    expect(late).toMatchObject({
+      status: "rejected",
+      reason: { kind: "unavailable", cause: { code: "P2028" } },
+    });
     expect(next.status).toBe("fulfilled");
     expect(await count()).toBe(before + 1);
     expect(await prisma.dataset.count({ where: { title: "late" } })).toBe(0);

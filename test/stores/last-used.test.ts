@@ -3,17 +3,19 @@ import { setImmediate } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { canStartPostgres, startPostgres } from "../../harness/servers.mjs";
 import type { ApiKey } from "../../src/domain/api-keys/api-key.js";
-import { createPrismaAccountStore } from "../../src/stores/prisma/account-store.js";
 import { createPrismaApiKeyStore } from "../../src/stores/prisma/api-key-store.js";
 import { type Database, openDatabase } from "../../src/stores/prisma/database.js";
 import { createLastUsedRecorder } from "../../src/stores/prisma/last-used.js";
 import { postgresUrl } from "../harness/postgres.js";
 import {
+  insertAccount,
+  insertApiKey,
   newAccount,
   newApiKey,
   openEmbeddedFixture,
   openPostgresFixture,
   type StoreFixture,
+  writerTo,
 } from "./store-fixture.js";
 
 /** The tests flush themselves. */
@@ -37,7 +39,7 @@ describe.skipIf(!postgresUrl())("over PostgreSQL", () => {
     }
     await Promise.all(replicas.map(({ recorder }) => recorder.flush()));
     const lastUsed = new Date(FIRST.getTime() + 3);
-    for (const key of keys) expect(await fixture.apiKeys.find(key.id)).toEqual({ ...key, lastUsed });
+    for (const key of keys) expect(await fixture.apiKeys.read(key.id)).toEqual({ ...key, lastUsed });
     for (const { warn } of replicas) expect(warn).not.toHaveBeenCalled();
   });
 });
@@ -59,8 +61,8 @@ describe.skipIf(!canStartPostgres())("while the database is away", () => {
     await server.restart();
     await recorder.flush();
     const store = createPrismaApiKeyStore(database);
-    expect(await store.find(used.id)).toEqual({ ...used, lastUsed: FIRST });
-    expect(await store.find(usedLater.id)).toEqual({ ...usedLater, lastUsed: SECOND });
+    expect(await store.read(used.id)).toEqual({ ...used, lastUsed: FIRST });
+    expect(await store.read(usedLater.id)).toEqual({ ...usedLater, lastUsed: SECOND });
   });
 });
 
@@ -80,11 +82,11 @@ function describeRecorder(open: () => Promise<StoreFixture>): void {
     recorder.record(key.id, FIRST);
     recorder.record(randomUUID(), FIRST);
     await recorder.flush();
-    expect(await fixture.apiKeys.find(key.id)).toEqual({ ...key, lastUsed: SECOND });
-    expect(await fixture.apiKeys.find(other.id)).toEqual(other);
+    expect(await fixture.apiKeys.read(key.id)).toEqual({ ...key, lastUsed: SECOND });
+    expect(await fixture.apiKeys.read(other.id)).toEqual(other);
     recorder.record(key.id, FIRST);
     await recorder.flush();
-    expect(await fixture.apiKeys.find(key.id)).toEqual({ ...key, lastUsed: SECOND });
+    expect(await fixture.apiKeys.read(key.id)).toEqual({ ...key, lastUsed: SECOND });
   });
 
   test("what is recorded is written at the end", async () => {
@@ -93,14 +95,14 @@ function describeRecorder(open: () => Promise<StoreFixture>): void {
       await using recorder = startRecorder(fixture.database).recorder;
       recorder.record(key.id, FIRST);
     }
-    expect(await fixture.apiKeys.find(key.id)).toEqual({ ...key, lastUsed: FIRST });
+    expect(await fixture.apiKeys.read(key.id)).toEqual({ ...key, lastUsed: FIRST });
   });
 
   test("what is recorded is written after the interval", async () => {
     const [key] = await insertKeys(fixture.database);
     await using recorder = startRecorder(fixture.database, 1).recorder;
     recorder.record(key.id, FIRST);
-    while ((await fixture.apiKeys.find(key.id))?.lastUsed === undefined) await setImmediate();
+    while ((await fixture.apiKeys.read(key.id))?.lastUsed === undefined) await setImmediate();
   });
 
   test("more uses than a statement takes are written", async () => {
@@ -109,7 +111,7 @@ function describeRecorder(open: () => Promise<StoreFixture>): void {
     for (let other = 0; other < 12_000; other++) recorder.record(randomUUID(), FIRST);
     recorder.record(key.id, FIRST);
     await recorder.flush();
-    expect(await fixture.apiKeys.find(key.id)).toEqual({ ...key, lastUsed: FIRST });
+    expect(await fixture.apiKeys.read(key.id)).toEqual({ ...key, lastUsed: FIRST });
     expect(warn).not.toHaveBeenCalled();
   });
 }
@@ -122,10 +124,9 @@ function startRecorder(database: Database, flushIntervalMs = NEVER_MS) {
 /** Keys of a new account, two at least. */
 async function insertKeys(database: Database, count = 2): Promise<[ApiKey, ApiKey, ...ApiKey[]]> {
   const account = newAccount();
-  await createPrismaAccountStore(database).insert(account);
-  const store = createPrismaApiKeyStore(database);
+  await insertAccount(writerTo(database), account);
   const keys: [ApiKey, ApiKey, ...ApiKey[]] = [newApiKey(account.id), newApiKey(account.id)];
   while (keys.length < count) keys.push(newApiKey(account.id));
-  for (const key of keys) await store.insert(key);
+  for (const key of keys) await insertApiKey(writerTo(database), key);
   return keys;
 }

@@ -145,7 +145,7 @@ describe.skipIf(!postgresUrl())("on PostgreSQL", () => {
     await using slow = await openDatabase({ url: server.url });
     await using waiting = await openDatabase({ url: server.url });
     let migrating: Promise<readonly string[]> | undefined;
-    await slow.prisma.$transaction(async (transaction) => {
+    await slow.transaction(async (transaction) => {
       await transaction.$executeRaw`SELECT pg_advisory_xact_lock(72707369)`;
       migrating = waiting.migrate();
       // Until it waits in line.

@@ -9,7 +9,7 @@ import { createPrismaAccountStore } from "../../src/stores/prisma/account-store.
 import { type Database, openDatabase } from "../../src/stores/prisma/database.js";
 import { createPrismaDatasetStore } from "../../src/stores/prisma/dataset-store.js";
 import { createTestDatabase, postgresUrl } from "../harness/postgres.js";
-import { newAccount, newDataset } from "./store-fixture.js";
+import { insertAccount, newAccount, newDataset, saveDatasets, writerTo } from "./store-fixture.js";
 import { startWriter } from "./writer.js";
 
 const isUnavailable = expect.toSatisfy(
@@ -47,12 +47,12 @@ describe.skipIf(!postgresUrl())("PostgreSQL", () => {
     await using database = await openDatabase({ url: server.url });
     await database.migrate();
     const account = newAccount();
-    await createPrismaAccountStore(database).insert(account);
+    await insertAccount(writerTo(database), account);
     const datasets = createPrismaDatasetStore(database);
     const saved = Array.from({ length: 50 }, () => newDataset(account.id));
-    await datasets.transaction((transaction) => transaction.save(saved));
+    await saveDatasets(writerTo(database), ...saved);
     const before = await server.statementCount();
-    const found = await datasets.findMany(saved.map((dataset) => dataset.id));
+    const found = await datasets.readMany(saved.map((dataset) => dataset.id));
     expect((await server.statementCount()) - before).toBe(1);
     expect(found.size).toBe(50);
   });
@@ -71,8 +71,8 @@ describe.skipIf(!postgresUrl())("PostgreSQL", () => {
     await database.migrate();
     const accounts = createPrismaAccountStore(database);
     const account = newAccount();
-    await accounts.insert(account);
-    expect(await accounts.find(account.id)).toEqual(account);
+    await insertAccount(writerTo(database), account);
+    expect(await accounts.read(account.id)).toEqual(account);
     expect(
       await execute(server.url, "SELECT extract(epoch FROM created)::float8 AS s FROM public.accounts"),
     ).toEqual([{ s: account.created.getTime() / 1000 }]);
@@ -105,11 +105,11 @@ describe.skipIf(!postgresUrl())("PostgreSQL", () => {
     const blocker = new pg.Client({ connectionString: server.url });
     await blocker.connect();
     await blocker.query("BEGIN; LOCK TABLE datasets");
-    const slow = datasets.findMany([randomUUID()]);
-    const starved = createPrismaAccountStore(database).findOnly();
+    const slow = datasets.readMany([randomUUID()]);
+    const starved = createPrismaAccountStore(database).readSole();
     await Promise.all([slow, starved].map((call) => expect(call).rejects.toEqual(isUnavailable)));
     await blocker.end();
-    expect(await datasets.findMany([randomUUID()])).toEqual(new Map());
+    expect(await datasets.readMany([randomUUID()])).toEqual(new Map());
   });
 
   test("keeps what it acknowledged when the process is killed", async () => {
@@ -117,7 +117,7 @@ describe.skipIf(!postgresUrl())("PostgreSQL", () => {
     const writer = await startWriter({ url: server.url }, "survivor");
     await writer.kill9();
     await using database = await openDatabase({ url: server.url });
-    expect(await createPrismaAccountStore(database).findByName("survivor")).toBeDefined();
+    expect(await createPrismaAccountStore(database).readByName("survivor")).toBeDefined();
   });
 });
 
@@ -133,40 +133,39 @@ describe.skipIf(!canStartPostgres())("a PostgreSQL that fails", () => {
     await database.migrate();
     const accounts = createPrismaAccountStore(database);
     const account = newAccount();
-    await accounts.insert(account);
+    await insertAccount(writerTo(database), account);
     await server.kill9();
     await expectUnavailable(database);
     await server.restart();
-    expect(await accounts.find(account.id)).toEqual(account);
+    expect(await accounts.read(account.id)).toEqual(account);
   });
 
   test("is unavailable to calls that it is in the middle of, and well for those after a restart", async () => {
     await using database = await openDatabase({ url: server.url });
     await database.migrate();
     const datasets = createPrismaDatasetStore(database);
-    const cut = datasets.transaction(async (transaction) => {
-      await transaction.findTaken([], []);
+    const cut = writerTo(database).unitOfWork.write(async ({ accounts }) => {
+      await accounts.readSole();
       await server.restart();
-      await transaction.findTaken([], []);
+      await accounts.readSole();
     });
     await expect(cut).rejects.toEqual(isUnavailable);
-    expect(await datasets.findMany([randomUUID()])).toEqual(new Map());
+    expect(await datasets.readMany([randomUUID()])).toEqual(new Map());
   });
 
   test("never acknowledges a write into a transaction that hung before", async () => {
     await using database = await openDatabase({ url: server.url, poolSize: 1, statementTimeoutMs: 1_000 });
     await database.migrate();
-    const accounts = createPrismaAccountStore(database);
     const [before] = await backends(database);
-    const hung = createPrismaDatasetStore(database).transaction(async (transaction) => {
-      await transaction.findTaken([], []);
+    const hung = writerTo(database).unitOfWork.write(async ({ accounts }) => {
+      await accounts.readSole();
       process.kill(Number(before), "SIGSTOP");
-      await transaction.findTaken([], []);
+      await accounts.readSole();
     });
     await expect(hung).rejects.toEqual(isUnavailable);
     process.kill(Number(before), "SIGCONT");
     const account = newAccount();
-    await accounts.insert(account);
+    await insertAccount(writerTo(database), account);
     expect(await execute(server.url, `SELECT name FROM accounts WHERE id = '${account.id}'`)).toEqual([
       { name: account.name },
     ]);
@@ -177,8 +176,12 @@ async function expectUnavailable(database: Database): Promise<void> {
   const datasets = createPrismaDatasetStore(database);
   await expect(database.ping()).rejects.toEqual(isUnavailable);
   await expect(database.migrate()).rejects.toEqual(isUnavailable);
-  await expect(datasets.findMany([randomUUID()])).rejects.toEqual(isUnavailable);
-  await expect(datasets.transaction(async () => {})).rejects.toEqual(isUnavailable);
+  await expect(datasets.readMany([randomUUID()])).rejects.toEqual(isUnavailable);
+  // Of whatever kind: no store has to remember it.
+  await expect(database.prisma.account.findMany()).rejects.toEqual(isUnavailable);
+  await expect(database.prisma.$executeRaw`SELECT 1`).rejects.toEqual(isUnavailable);
+  await expect(database.transaction(async () => {})).rejects.toEqual(isUnavailable);
+  await expect(writerTo(database).unitOfWork.write(async () => {})).rejects.toEqual(isUnavailable);
 }
 
 async function execute(url: string, sql: string): Promise<unknown[]> {

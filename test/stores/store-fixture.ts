@@ -1,17 +1,29 @@
 import { randomBytes, randomUUID } from "node:crypto";
-import type { Account, AccountStore, ServiceTokenStore } from "../../src/domain/accounts/account.js";
+import type {
+  Account,
+  AccountStore,
+  ServiceToken,
+  ServiceTokenStore,
+} from "../../src/domain/accounts/account.js";
 import type { ApiKey, ApiKeyStore, SealedToken } from "../../src/domain/api-keys/api-key.js";
 import type { Dataset, DatasetStore } from "../../src/domain/datasets/dataset.js";
+import type { UnitOfWork } from "../../src/domain/unit-of-work.js";
 import { createPrismaAccountStore } from "../../src/stores/prisma/account-store.js";
 import { createPrismaApiKeyStore } from "../../src/stores/prisma/api-key-store.js";
 import { type Database, type DatabaseOptions, openDatabase } from "../../src/stores/prisma/database.js";
 import { createPrismaDatasetStore } from "../../src/stores/prisma/dataset-store.js";
 import { createPrismaServiceTokenStore } from "../../src/stores/prisma/service-token-store.js";
+import { createPrismaUnitOfWork } from "../../src/stores/prisma/unit-of-work.js";
 import { createDataDirectory } from "../harness/data-directory.js";
 import { createTestDatabase } from "../harness/postgres.js";
 
+/** Where tests write. */
+export interface Writer {
+  readonly unitOfWork: UnitOfWork;
+}
+
 /** The stores under test over one database. */
-export interface StoreFixture extends AsyncDisposable {
+export interface StoreFixture extends AsyncDisposable, Writer {
   readonly accounts: AccountStore;
   readonly serviceTokens: ServiceTokenStore;
   readonly datasets: DatasetStore;
@@ -39,6 +51,7 @@ async function openFixture(options: DatabaseOptions, resource: AsyncDisposable):
     serviceTokens: createPrismaServiceTokenStore(database),
     datasets: createPrismaDatasetStore(database),
     apiKeys: createPrismaApiKeyStore(database),
+    unitOfWork: createPrismaUnitOfWork(database),
     database,
     clear: async () => {
       await database.prisma.$executeRaw`TRUNCATE accounts CASCADE`;
@@ -49,6 +62,30 @@ async function openFixture(options: DatabaseOptions, resource: AsyncDisposable):
     },
   };
 }
+
+export const writerTo = (database: Database): Writer => ({ unitOfWork: createPrismaUnitOfWork(database) });
+
+export const insertAccount = ({ unitOfWork }: Writer, account: Account): Promise<void> =>
+  unitOfWork.write(({ accounts }) => accounts.insert(account));
+
+export const insertServiceToken = ({ unitOfWork }: Writer, token: ServiceToken): Promise<void> =>
+  unitOfWork.write(({ serviceTokens }) => serviceTokens.insert(token));
+
+export const revokeServiceToken = ({ unitOfWork }: Writer, id: string, at: Date) =>
+  unitOfWork.write(({ serviceTokens }) => serviceTokens.revoke(id, at));
+
+export const insertApiKey = ({ unitOfWork }: Writer, key: ApiKey): Promise<void> =>
+  unitOfWork.write(({ apiKeys }) => apiKeys.insert(key));
+
+/** In the place of `former`, as the next revision of it. */
+export async function replaceApiKey({ unitOfWork }: Writer, key: ApiKey, former: ApiKey): Promise<ApiKey> {
+  const next = { ...key, revision: former.revision + 1 };
+  await unitOfWork.write(({ apiKeys }) => apiKeys.replace(next, former));
+  return next;
+}
+
+export const saveDatasets = ({ unitOfWork }: Writer, ...saved: readonly Dataset[]): Promise<void> =>
+  unitOfWork.write(({ datasets }) => datasets.save(saved));
 
 export function newAccount(changes: Partial<Account> = {}): Account {
   const id = randomUUID();

@@ -17,21 +17,42 @@ export interface ServiceToken {
   readonly revoked?: Date;
 }
 
+/** The truth: each call asks the database. */
 export interface AccountStore {
-  /** @throws DuplicateError for a taken `id` or `name`. */
-  insert(account: Account): Promise<void>;
-  find(id: string): Promise<Account | undefined>;
-  findByName(name: string): Promise<Account | undefined>;
+  read(id: string): Promise<Account | undefined>;
+  readByName(name: string): Promise<Account | undefined>;
   /** The account, if the installation has exactly one. */
-  findOnly(): Promise<Account | undefined>;
+  readSole(): Promise<Account | undefined>;
   list(page: PageRequest): Promise<Page<Account>>;
 }
 
+export interface AccountTransaction extends Pick<AccountStore, "read" | "readSole"> {
+  /** @throws DuplicateError for a taken `id` or `name`. */
+  insert(account: Account): Promise<void>;
+}
+
+/** Cached: what a JWT's account claim stands for. */
+export interface AccountCache {
+  lookUpByName(name: string): Promise<Account | undefined>;
+  /** The account, if the installation has exactly one. */
+  lookUpSole(): Promise<Account | undefined>;
+}
+
+/** The truth: each call asks the database. */
 export interface ServiceTokenStore {
-  insert(token: ServiceToken): Promise<void>;
-  find(id: string): Promise<ServiceToken | undefined>;
-  findBySecretHash(secretHash: Uint8Array): Promise<ServiceToken | undefined>;
+  read(id: string): Promise<ServiceToken | undefined>;
+  readBySecretHash(secretHash: Uint8Array): Promise<ServiceToken | undefined>;
   list(accountId: string, page: PageRequest): Promise<Page<ServiceToken>>;
+}
+
+export interface ServiceTokenTransaction extends Pick<ServiceTokenStore, "read"> {
+  insert(token: ServiceToken): Promise<void>;
   /** Sets the revocation time unless it is set, and returns the token as it then is. */
   revoke(id: string, at: Date): Promise<ServiceToken | undefined>;
+}
+
+/** Cached: what a secret stands for. A revocation is obeyed as soon as its announcement arrives. */
+export interface ServiceTokenCache {
+  /** Revoked and expired ones too. */
+  lookUp(secretHash: Uint8Array): Promise<ServiceToken | undefined>;
 }

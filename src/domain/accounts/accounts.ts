@@ -12,8 +12,10 @@ import type { Caller } from "../identity/principal.js";
 import { generateSecret, hashSecret } from "../identity/secret.js";
 import { type Cursors, type ListedPage, type ListRequest, readPage } from "../page.js";
 import { DuplicateError } from "../store.js";
+import type { UnitOfWork } from "../unit-of-work.js";
 import { isUuid } from "../uuid.js";
 import type { Account, AccountStore, ServiceToken, ServiceTokenStore } from "./account.js";
+import { requireAccount } from "./require-account.js";
 
 /** Managing accounts and their service tokens. Every use case throws DomainError for callers who may not. */
 export interface Accounts {
@@ -29,24 +31,22 @@ export interface Accounts {
   ): Promise<{ serviceToken: ServiceToken; secret: string }>;
   listServiceTokens(
     caller: Caller,
-    accountId: string | undefined,
     request: ListRequest,
+    accountId?: string,
   ): Promise<ListedPage<ServiceToken>>;
   revokeServiceToken(caller: Caller, id: string): Promise<ServiceToken>;
 }
 
 export interface AccountsOptions {
+  readonly unitOfWork: UnitOfWork;
   readonly accounts: AccountStore;
   readonly serviceTokens: ServiceTokenStore;
   readonly cursors: Cursors;
   readonly clock: Clock;
 }
 
-export function createAccounts({ accounts, serviceTokens, cursors, clock }: AccountsOptions): Accounts {
-  async function existing(accountId: string): Promise<string> {
-    if ((await accounts.find(accountId)) === undefined) throw notFound("account");
-    return accountId;
-  }
+export function createAccounts(options: AccountsOptions): Accounts {
+  const { unitOfWork, accounts, serviceTokens, cursors, clock } = options;
 
   return {
     async create(caller, { id = randomUUID(), name }) {
@@ -54,26 +54,28 @@ export function createAccounts({ accounts, serviceTokens, cursors, clock }: Acco
       // A claim in the form of an id is taken for an id, so such a name would name another account.
       if (isUuid(name)) throw invalid("name", "must not have the form of a UUID");
       const account = { id, name, created: clock() };
-      try {
-        await accounts.insert(account);
-      } catch (error) {
-        if (!(error instanceof DuplicateError)) throw error;
-        const { field } = error;
-        throw new DomainError("already_exists", "ALREADY_EXISTS", `${field}: is taken`, { field });
-      }
+      await unitOfWork.write(async (transaction) => {
+        try {
+          await transaction.accounts.insert(account);
+        } catch (error) {
+          if (!(error instanceof DuplicateError)) throw error;
+          const { field } = error;
+          throw new DomainError("already_exists", "ALREADY_EXISTS", `${field}: is taken`, { field });
+        }
+      });
       return account;
     },
 
     async get(caller, id) {
       requireMember(caller, id);
-      const account = await accounts.find(id);
+      const account = await accounts.read(id);
       if (account === undefined) throw notFound("account");
       return account;
     },
 
     async findByName(caller, name) {
       requireOperator(caller);
-      const account = await accounts.findByName(name);
+      const account = await accounts.readByName(name);
       if (account === undefined) throw notFound("account");
       return account;
     },
@@ -84,7 +86,7 @@ export function createAccounts({ accounts, serviceTokens, cursors, clock }: Acco
     },
 
     async createServiceToken(caller, { accountId: requested, name, expireTime }) {
-      const accountId = await existing(managedAccount(requireAdministrator(caller), requested));
+      const accountId = managedAccount(requireAdministrator(caller), requested);
       const now = clock();
       if (expireTime !== undefined && expireTime <= now)
         throw invalid("expire_time", "must be in the future");
@@ -97,23 +99,29 @@ export function createAccounts({ accounts, serviceTokens, cursors, clock }: Acco
         created: now,
         expireTime,
       };
-      await serviceTokens.insert(serviceToken);
+      await unitOfWork.write(async (transaction) => {
+        await requireAccount(transaction.accounts, accountId);
+        await transaction.serviceTokens.insert(serviceToken);
+      });
       return { serviceToken, secret };
     },
 
-    async listServiceTokens(caller, requested, request) {
-      const accountId = await existing(managedAccount(requireAdministrator(caller), requested));
+    async listServiceTokens(caller, request, requested) {
+      const accountId = managedAccount(requireAdministrator(caller), requested);
+      await requireAccount(accounts, accountId);
       const listing = { of: "service_tokens", accountId } as const;
       return readPage(cursors, listing, request, (page) => serviceTokens.list(accountId, page));
     },
 
     async revokeServiceToken(caller, id) {
       const scope = requireAdministrator(caller);
-      const token = await serviceTokens.find(id);
-      if (token === undefined || !manages(scope, token.accountId)) throw notFound("service token");
-      const revoked = await serviceTokens.revoke(id, clock());
-      if (revoked === undefined) throw notFound("service token");
-      return revoked;
+      return unitOfWork.write(async (transaction) => {
+        const token = await transaction.serviceTokens.read(id);
+        if (token === undefined || !manages(scope, token.accountId)) throw notFound("service token");
+        const revoked = await transaction.serviceTokens.revoke(id, clock());
+        if (revoked === undefined) throw notFound("service token");
+        return revoked;
+      });
     },
   };
 }

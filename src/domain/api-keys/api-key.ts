@@ -36,7 +36,7 @@ export interface ApiKey extends ApiKeySettings {
   /** At most a minute late. Absent: never. */
   readonly lastUsed?: Date | undefined;
   readonly deleted?: Date | undefined;
-  /** Counts the writes of the row, from 1: the source of its etag. */
+  /** Counts the writes of the row, from 1. */
   readonly revision: number;
 }
 
@@ -53,27 +53,34 @@ export interface PreviousToken extends SealedToken {
   readonly expireTime: Date;
 }
 
-/** Opaque to callers; compared for equality only. */
-export const etagOf = (key: Pick<ApiKey, "revision">): string => key.revision.toString(36);
-
+/** The truth: each call asks the database. */
 export interface ApiKeyStore {
-  /** @throws DuplicateError for a taken `id` or `lookupHash`. */
-  insert(key: ApiKey): Promise<void>;
   /** Deleted ones too. */
-  find(id: string): Promise<ApiKey | undefined>;
+  read(id: string): Promise<ApiKey | undefined>;
   /** The key whose current or previous token has one of these hashes. Deleted ones too. One statement. */
-  findByTokenHash(lookupHashes: readonly Uint8Array[]): Promise<ApiKey | undefined>;
+  readByTokenHash(lookupHashes: readonly Uint8Array[]): Promise<ApiKey | undefined>;
   /** Not deleted ones, newest first. */
   list(accountId: string, page: PageRequest): Promise<Page<ApiKey>>;
   /** All accounts' keys, deleted ones too, by id: the `limit` ones after `after`. Fewer: the last. */
   listAll(page: { readonly limit: number; readonly after?: string | undefined }): Promise<readonly ApiKey[]>;
   /** How many are not deleted. Reads a counter, whatever their number. */
   count(accountId: string): Promise<number>;
+}
+
+export interface ApiKeyTransaction extends Pick<ApiKeyStore, "read"> {
+  /** @throws DuplicateError for a taken `id` or `lookupHash`. */
+  insert(key: ApiKey): Promise<void>;
   /**
-   * Compare and set: writes `key` if the stored revision is `expectedRevision`, else returns false. Leaves `lastUsed`
-   * alone, which the recorder writes. When it resolves, no replica serves an older state.
+   * Puts `key` in the place of `former`, as that was read. Leaves `lastUsed` alone, which the recorder writes.
+   * @throws ConcurrentChangeError unless the stored revision is that of `former`.
    */
-  replace(key: ApiKey, expectedRevision: number): Promise<boolean>;
+  replace(key: ApiKey, former: ApiKey): Promise<void>;
+}
+
+/** Cached: what a token stands for. A change is obeyed as soon as its announcement arrives. */
+export interface ApiKeyCache {
+  /** As ApiKeyStore.readByTokenHash. @throws DomainError unavailable, when that can't be told now. */
+  lookUp(tokenHashes: readonly Uint8Array[]): Promise<ApiKey | undefined>;
 }
 
 /** Notes uses and writes them later, in batches. */

@@ -1,14 +1,15 @@
 import { randomUUID } from "node:crypto";
-import type { AccountStore } from "../accounts/account.js";
+import { requireAccount } from "../accounts/require-account.js";
 import type { Clock } from "../clock.js";
-import type { DatasetReader } from "../datasets/dataset.js";
-import { DomainError, notFound } from "../errors.js";
+import { notFound } from "../errors.js";
+import { etagOf, requireCurrent } from "../etag.js";
 import { type ManagementScope, managedAccount, manages, requireManager } from "../identity/management.js";
 import type { Caller } from "../identity/principal.js";
 import { generateSecret } from "../identity/secret.js";
 import { type Cursors, type ListedPage, type ListRequest, readPage } from "../page.js";
+import type { Transaction, UnitOfWork } from "../unit-of-work.js";
 import { canonicalUuid, isUuid } from "../uuid.js";
-import { type ApiKey, type ApiKeyStore, etagOf } from "./api-key.js";
+import type { ApiKey, ApiKeyStore } from "./api-key.js";
 import { type ApiKeyChange, changeSettings, DEFAULT_SETTINGS, requireValidChange } from "./settings.js";
 import { type Vault, VaultError } from "./vault.js";
 
@@ -45,7 +46,7 @@ export interface RotateOptions {
  * letter case. An `etag` that is not current fails with aborted STALE_ETAG; without one the last write wins.
  *
  * Everything throws DomainError: unauthenticated, permission_denied, not_found (also for another account's key),
- * and unavailable when the store can't be reached.
+ * unavailable when the store can't be reached, and for changes aborted CONCURRENT_CHANGE when others keep winning.
  */
 export interface ApiKeys {
   /** Not deleted ones, newest first. Without an account the caller's own. @throws DomainError also invalid_argument. */
@@ -68,12 +69,10 @@ export interface ApiKeys {
 }
 
 export interface ApiKeysOptions {
-  readonly store: ApiKeyStore;
+  readonly unitOfWork: UnitOfWork;
+  readonly store: Pick<ApiKeyStore, "read" | "list" | "count">;
   readonly vault: Vault;
   readonly cursors: Cursors;
-  readonly accounts: Pick<AccountStore, "find">;
-  /** Uncached: a key may list a dataset as soon as that exists. */
-  readonly datasets: DatasetReader;
   readonly clock: Clock;
   /** Told of the tokens that a call could not decrypt, of all its keys at once. */
   readonly onUnreadable?: (errors: readonly VaultError[]) => void;
@@ -81,11 +80,9 @@ export interface ApiKeysOptions {
 
 const RESTORABLE_MS = 30 * 86_400_000;
 const DEFAULT_GRACE_SECONDS = 86_400;
-/** So many writers would have to overtake one in a row. */
-const MAX_ATTEMPTS = 10;
 
 export function createApiKeys(options: ApiKeysOptions): ApiKeys {
-  const { store, vault, cursors, accounts, datasets, clock, onUnreadable } = options;
+  const { unitOfWork, store, vault, cursors, clock, onUnreadable } = options;
 
   /** A row that was damaged, or whose encryption key is lost, takes neither its neighbours along nor its own deletion. */
   function open({ id, current }: ApiKey, report: (error: VaultError) => void): string | undefined {
@@ -116,37 +113,32 @@ export function createApiKeys(options: ApiKeysOptions): ApiKeys {
     return { key: rotating ? key : { ...key, previous: undefined }, token, etag: etagOf(key) };
   }
 
-  async function find(scope: ManagementScope, id: string): Promise<ApiKey> {
-    const key = isUuid(id) ? await store.find(canonicalUuid(id)) : undefined;
+  async function find(store: Pick<ApiKeyStore, "read">, scope: ManagementScope, id: string): Promise<ApiKey> {
+    const key = isUuid(id) ? await store.read(canonicalUuid(id)) : undefined;
     const gone = key?.deleted !== undefined && clock().getTime() - key.deleted.getTime() >= RESTORABLE_MS;
     if (key === undefined || gone || !manages(scope, key.accountId)) throw notFound("API key");
     return key;
   }
 
-  async function findLive(scope: ManagementScope, id: string): Promise<ApiKey> {
-    const key = await find(scope, id);
-    if (key.deleted !== undefined) throw notFound("API key");
-    return key;
-  }
-
-  /** Reads, modifies, and writes if nobody else wrote meanwhile, else starts again. */
-  async function modify(
-    read: () => Promise<ApiKey>,
-    etag: string | undefined,
-    modified: (key: ApiKey, now: Date) => ApiKey | Promise<ApiKey>,
+  /** @param apply makes the key that is to be written of the one that is there, or returns that, if there is nothing to change. */
+  function change(
+    caller: Caller,
+    id: string,
+    { etag, mayBeDeleted = false }: { readonly etag?: string | undefined; readonly mayBeDeleted?: boolean },
+    apply: (key: ApiKey, now: Date, transaction: Transaction) => ApiKey | Promise<ApiKey>,
   ): Promise<ApiKey> {
-    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-      const key = await read();
-      if (etag !== undefined && etag !== etagOf(key)) {
-        throw new DomainError("aborted", "STALE_ETAG", "the API key changed since it was read", {
-          field: "etag",
-        });
-      }
+    const scope = requireManager(caller);
+    return unitOfWork.write(async (transaction) => {
+      const key = await find(transaction.apiKeys, scope, id);
+      if (key.deleted !== undefined && !mayBeDeleted) throw notFound("API key");
+      requireCurrent(etag, key, "API key");
       const now = clock();
-      const next = { ...(await modified(key, now)), changed: now, revision: key.revision + 1 };
-      if (await store.replace(next, key.revision)) return next;
-    }
-    throw new DomainError("aborted", "CONTENTION", "the API key is being changed by others, try again");
+      const applied = await apply(key, now, transaction);
+      if (applied === key) return key;
+      const next = { ...applied, changed: now, revision: key.revision + 1 };
+      await transaction.apiKeys.replace(next, key);
+      return next;
+    });
   }
 
   return {
@@ -169,71 +161,52 @@ export function createApiKeys(options: ApiKeysOptions): ApiKeys {
       const current = vault.seal(token, { apiKeyId: id, role: "current" });
       const blank = { ...DEFAULT_SETTINGS, id, accountId, current, created: now, changed: now, revision: 1 };
       const key = changeSettings(blank, settings);
-      await requireValidChange(key, settings, [], { datasets, now });
-      if ((await accounts.find(accountId)) === undefined) throw notFound("account");
-      await store.insert(key);
+      await unitOfWork.write(async (transaction) => {
+        await requireValidChange(key, settings, [], { datasets: transaction.datasets, now });
+        await requireAccount(transaction.accounts, accountId);
+        await transaction.apiKeys.insert(key);
+      });
       return show(key, token);
     },
 
     async get(caller, id) {
-      return reveal(await find(requireManager(caller), id));
+      return reveal(await find(store, requireManager(caller), id));
     },
 
-    async update(caller, id, change, etag) {
-      const scope = requireManager(caller);
-      const changed = await modify(
-        () => findLive(scope, id),
-        etag,
-        async (key, now) => {
-          const next = changeSettings(key, change);
-          await requireValidChange(next, change, key.datasetIds, { datasets, now });
-          return { ...next, previous: clampGrace(next.previous, next) };
-        },
-      );
+    async update(caller, id, settings, etag) {
+      const changed = await change(caller, id, { etag }, async (key, now, { datasets }) => {
+        const next = changeSettings(key, settings);
+        await requireValidChange(next, settings, key.datasetIds, { datasets, now });
+        return { ...next, previous: clampGrace(next.previous, next) };
+      });
       return reveal(changed);
     },
 
     async delete(caller, id, etag) {
-      const scope = requireManager(caller);
-      const deleted = await modify(
-        () => findLive(scope, id),
-        etag,
-        (key, now) => ({ ...key, deleted: now }),
-      );
-      return reveal(deleted);
+      return reveal(await change(caller, id, { etag }, (key, now) => ({ ...key, deleted: now })));
     },
 
     async undelete(caller, id) {
-      const scope = requireManager(caller);
-      const key = await find(scope, id);
-      if (key.deleted === undefined) return reveal(key);
-      const restored = await modify(
-        () => find(scope, id),
-        undefined,
-        (deleted) => ({ ...deleted, deleted: undefined }),
+      const restored = await change(caller, id, { mayBeDeleted: true }, (key) =>
+        key.deleted === undefined ? key : { ...key, deleted: undefined },
       );
       return reveal(restored);
     },
 
     async rotate(caller, id, { gracePeriodSeconds = DEFAULT_GRACE_SECONDS, etag } = {}) {
-      const scope = requireManager(caller);
       const token = generateSecret("tgk_");
-      const rotated = await modify(
-        () => findLive(scope, id),
-        etag,
-        (key, now) => {
-          const replaced = gracePeriodSeconds > 0 ? open(key, reportOne) : undefined;
-          const previous =
-            replaced === undefined
-              ? undefined
-              : {
-                  ...vault.seal(replaced, { apiKeyId: key.id, role: "previous" }),
-                  expireTime: new Date(now.getTime() + gracePeriodSeconds * 1000),
-                };
-          const current = vault.seal(token, { apiKeyId: key.id, role: "current" });
-          return { ...key, current, previous: clampGrace(previous, key) };
-        },
-      );
+      const rotated = await change(caller, id, { etag }, (key, now) => {
+        const replaced = gracePeriodSeconds > 0 ? open(key, reportOne) : undefined;
+        const previous =
+          replaced === undefined
+            ? undefined
+            : {
+                ...vault.seal(replaced, { apiKeyId: key.id, role: "previous" }),
+                expireTime: new Date(now.getTime() + gracePeriodSeconds * 1000),
+              };
+        const current = vault.seal(token, { apiKeyId: key.id, role: "current" });
+        return { ...key, current, previous: clampGrace(previous, key) };
+      });
       return show(rotated, token);
     },
   };

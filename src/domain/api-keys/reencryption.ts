@@ -1,3 +1,4 @@
+import type { UnitOfWork } from "../unit-of-work.js";
 import type { ApiKey, ApiKeyStore, SealedToken } from "./api-key.js";
 import { type TokenPlace, type Vault, VaultError } from "./vault.js";
 
@@ -11,7 +12,8 @@ export interface ReencryptionProgress {
 }
 
 export interface ReencryptionOptions {
-  readonly store: Pick<ApiKeyStore, "find" | "listAll" | "replace">;
+  readonly unitOfWork: UnitOfWork;
+  readonly store: Pick<ApiKeyStore, "listAll">;
   readonly vault: Vault;
   /** Called after each page of 500. */
   readonly onProgress?: (progress: ReencryptionProgress) => void;
@@ -27,17 +29,17 @@ const PAGE_SIZE = 500;
  * Moves every key to the first encryption key of the vault's ring. Safe while serving, provided that every replica has
  * that encryption key in its ring. Interrupted, it is simply run again: what is done is not done again.
  *
- * @throws the signal's reason; DomainError unavailable.
+ * @throws the signal's reason; DomainError unavailable, or aborted where others keep changing the same key.
  */
 export async function reencryptApiKeys(options: ReencryptionOptions): Promise<ReencryptionProgress> {
-  const { store, vault, onProgress, onUnreadable, signal } = options;
+  const { unitOfWork, store, vault, onProgress, onUnreadable, signal } = options;
   const done = { scanned: 0, reencrypted: 0, unreadable: 0 };
   let page: readonly ApiKey[] = [];
   do {
     page = await store.listAll({ limit: PAGE_SIZE, after: page.at(-1)?.id });
     for (const key of page) {
       signal?.throwIfAborted();
-      const { moved, errors } = await reencrypt(key, store, vault);
+      const { moved, errors } = await reencrypt(key, unitOfWork, vault);
       if (moved) done.reencrypted++;
       if (errors.length > 0) done.unreadable++;
       for (const error of errors) onUnreadable?.(error);
@@ -54,21 +56,19 @@ interface Outcome {
   readonly errors: readonly VaultError[];
 }
 
-async function reencrypt(
-  listed: ApiKey,
-  store: ReencryptionOptions["store"],
-  vault: Vault,
-): Promise<Outcome> {
-  let key: ApiKey | undefined = listed;
-  while (key !== undefined) {
+async function reencrypt(listed: ApiKey, unitOfWork: UnitOfWork, vault: Vault): Promise<Outcome> {
+  const { resealed, errors } = reseal(listed, vault);
+  // Of most keys that were moved before, nothing needs to be written.
+  if (resealed === undefined) return { moved: false, errors };
+  return unitOfWork.write(async ({ apiKeys }) => {
+    // As it is now: if somebody changed it meanwhile, their tokens are what is to be kept.
+    const key = await apiKeys.read(listed.id);
+    if (key === undefined) return { moved: false, errors: [] };
     const { resealed, errors } = reseal(key, vault);
     if (resealed === undefined) return { moved: false, errors };
-    const isWritten = await store.replace({ ...resealed, revision: key.revision + 1 }, key.revision);
-    if (isWritten) return { moved: true, errors };
-    // Somebody changed it meanwhile: their tokens are what is to be kept.
-    key = await store.find(key.id);
-  }
-  return { moved: false, errors: [] };
+    await apiKeys.replace({ ...resealed, revision: key.revision + 1 }, key);
+    return { moved: true, errors };
+  });
 }
 
 /** Opens tokens that need no moving too, so that every broken one is told of. */

@@ -1,4 +1,4 @@
-import type { DatasetReader } from "../datasets/dataset.js";
+import type { DatasetStore } from "../datasets/dataset.js";
 import { invalid, notFound } from "../errors.js";
 import { canonicalUuid } from "../uuid.js";
 import type { ApiKey, ApiKeySettings, RateLimit } from "./api-key.js";
@@ -66,14 +66,14 @@ export async function requireValidChange(
   key: ApiKey,
   change: ApiKeyChange,
   listedBefore: readonly string[],
-  { datasets, now }: { readonly datasets: DatasetReader; readonly now: Date },
+  { datasets, now }: { readonly datasets: Pick<DatasetStore, "readMany">; readonly now: Date },
 ): Promise<void> {
   requireValidOrigins(change.origins ?? []);
   if (change.expireTime && change.expireTime <= now) throw invalid("expire_time", "must be in the future");
   // Datasets go while keys list them: what a key lists already may be written back to it.
   const added = key.datasetIds.filter((id) => !listedBefore.includes(id));
   if (added.length === 0) return;
-  const found = await datasets.findMany(added);
+  const found = await datasets.readMany(added);
   const missing = added.find((id) => found.get(id)?.accountId !== key.accountId);
   if (missing !== undefined) throw notFound(`dataset ${missing}`);
 }

@@ -1,10 +1,12 @@
+import { mayKnowOf } from "../access/access.js";
 import type { Clock } from "../clock.js";
-import type { DatasetReader } from "../datasets/dataset.js";
+import type { DatasetCache } from "../datasets/dataset.js";
+import { unavailable } from "../errors.js";
 import { manages, requireManager } from "../identity/management.js";
 import type { ApiKeyPrincipal, Caller } from "../identity/principal.js";
 import { isWellFormedSecret } from "../identity/secret.js";
 import { canonicalUuid } from "../uuid.js";
-import type { ApiKey, ApiKeyStore, LastUsedRecorder, RateLimiter } from "./api-key.js";
+import type { ApiKey, ApiKeyCache, LastUsedRecorder, RateLimiter } from "./api-key.js";
 import type { RequestSource } from "./origins.js";
 import { type ApiKeyRefusal, expiryOf, findRefusal, type MatchedToken, principalOf } from "./restrictions.js";
 import type { Vault } from "./vault.js";
@@ -56,9 +58,9 @@ export interface ApiKeyVerification {
 }
 
 export interface ApiKeyVerificationOptions {
-  readonly store: Pick<ApiKeyStore, "findByTokenHash">;
+  readonly apiKeys: ApiKeyCache;
   readonly vault: Vault;
-  readonly datasets: DatasetReader;
+  readonly datasets: Pick<DatasetCache, "lookUp">;
   readonly rateLimiter: RateLimiter;
   readonly lastUsed: LastUsedRecorder;
   readonly clock: Clock;
@@ -67,7 +69,7 @@ export interface ApiKeyVerificationOptions {
 const NOT_FOUND: RefusedApiKey = { valid: false, refusal: "not_found" };
 
 export function createApiKeyVerification(options: ApiKeyVerificationOptions): ApiKeyVerification {
-  const { store, vault, datasets, rateLimiter, lastUsed, clock } = options;
+  const { apiKeys, vault, datasets, rateLimiter, lastUsed, clock } = options;
 
   async function decide(
     token: string,
@@ -78,11 +80,11 @@ export function createApiKeyVerification(options: ApiKeyVerificationOptions): Ap
     // Never issued: not worth a look-up.
     if (!isWellFormedSecret("tgk_", token)) return NOT_FOUND;
     const hashes = vault.lookupHashes(token);
-    const key = await store.findByTokenHash(hashes);
+    const key = await apiKeys.lookUp(hashes);
     const matched = key && matchedToken(key, hashes);
     if (key === undefined || matched === undefined || !seen(key)) return NOT_FOUND;
 
-    const dataset = await findDataset(request.datasetId);
+    const dataset = await findDataset(key, request.datasetId);
     const now = clock();
     const expireTime = expiryOf(key, matched);
     const refused = { valid: false, key: { id: key.id, accountId: key.accountId }, expireTime } as const;
@@ -100,10 +102,14 @@ export function createApiKeyVerification(options: ApiKeyVerificationOptions): Ap
     return { valid: true, principal: principalOf(key), expireTime, reuse };
   }
 
-  async function findDataset(datasetId: string | undefined) {
+  /** What the key may not know of takes as long as what isn't there: its managers must not learn of it either. */
+  async function findDataset(key: ApiKey, datasetId: string | undefined) {
     if (datasetId === undefined) return undefined;
     const id = canonicalUuid(datasetId);
-    return (await datasets.findMany([id])).get(id) ?? "not_found";
+    const found = await datasets.lookUp([id], (dataset) => mayKnowOf(dataset, [principalOf(key)]));
+    const dataset = found.get(id);
+    if (dataset === null) throw unavailable("the database", new Error("the dataset can't be looked up"));
+    return dataset ?? "not_found";
   }
 
   return {

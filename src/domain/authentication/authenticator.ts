@@ -1,5 +1,5 @@
 import { createHash, timingSafeEqual } from "node:crypto";
-import type { AccountStore, ServiceTokenStore } from "../accounts/account.js";
+import type { AccountCache, ServiceTokenCache } from "../accounts/account.js";
 import type { ApiKeyRequest, ApiKeyVerification } from "../api-keys/verification.js";
 import type { Clock } from "../clock.js";
 import { DomainError, type ErrorReason } from "../errors.js";
@@ -51,8 +51,8 @@ export interface AuthenticatorOptions {
   readonly jwtVerifier?: JwtVerifier | undefined;
   /** Users with this role administrate their account. */
   readonly adminRole: string;
-  readonly accounts: Pick<AccountStore, "findByName" | "findOnly">;
-  readonly serviceTokens: Pick<ServiceTokenStore, "findBySecretHash">;
+  readonly accounts: AccountCache;
+  readonly serviceTokens: ServiceTokenCache;
   readonly apiKeys: Pick<ApiKeyVerification, "resolve">;
   readonly clock: Clock;
 }
@@ -82,7 +82,7 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
 
   async function fromServiceToken(secret: string): Promise<Resolved> {
     const wellFormed = isWellFormedSecret("tgs_", secret);
-    const token = wellFormed ? await serviceTokens.findBySecretHash(hashSecret(secret)) : undefined;
+    const token = wellFormed ? await serviceTokens.lookUp(hashSecret(secret)) : undefined;
     if (token === undefined) throw refuse("SERVICE_TOKEN_INVALID", "The service token is not valid");
     if (token.revoked !== undefined) throw refuse("SERVICE_TOKEN_REVOKED", "The service token is revoked");
     if (token.expireTime !== undefined && token.expireTime <= clock()) {
@@ -112,7 +112,7 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
    */
   async function accountOf(claim: string | undefined): Promise<string> {
     if (claim !== undefined && isUuid(claim)) return canonicalUuid(claim);
-    const account = claim === undefined ? await accounts.findOnly() : await accounts.findByName(claim);
+    const account = claim === undefined ? await accounts.lookUpSole() : await accounts.lookUpByName(claim);
     if (account === undefined) {
       throw refuse("ACCOUNT_UNKNOWN", "The token's account claim names no account of this installation");
     }

@@ -44,39 +44,51 @@ export interface RasterTiles {
 
 export type Bounds = readonly [west: number, south: number, east: number, north: number];
 
-export interface DatasetReader {
-  /** The datasets that exist and are not deleted, by id. One statement, whatever the number of ids. */
-  findMany(ids: readonly string[]): Promise<ReadonlyMap<string, Dataset>>;
-}
-
-/** What deciding and signing reads, from caches that know a part when the database is away. */
+/**
+ * Cached: what deciding and signing looks up. A change is obeyed as soon as its announcement arrives; where the database is
+ * away, a part is known.
+ */
 export interface DatasetCache {
   /**
-   * As findMany, but never unavailable as a whole: null for a dataset of which nothing can be told now. What `mayKnow`
-   * denies is left out, and takes the time, statements and round trips of an id that is nobody's, however well it is known.
+   * The datasets that exist and are not deleted, by id; null for one of which nothing can be told now. What `mayKnow` denies
+   * is left out, and takes the time, statements and round trips of an id that is nobody's, however well it is known.
    */
-  tryFindMany(
+  lookUp(
     ids: readonly string[],
     mayKnow: (dataset: Dataset) => boolean,
   ): Promise<ReadonlyMap<string, Dataset | null>>;
-  /** The dataset, if this process knows it and would answer by it now. Undefined: ask tryFindMany. */
-  peek(id: string): Dataset | undefined;
+  /** At once: the dataset, if this process knows it and would answer by it now. Undefined: look it up. */
+  known(id: string): Dataset | undefined;
 }
 
-export interface DatasetStore extends DatasetReader {
+/** The truth: each call asks the database. */
+export interface DatasetStore {
+  /** The datasets that exist and are not deleted, by id. One statement, whatever the number of ids. */
+  readMany(ids: readonly string[]): Promise<ReadonlyMap<string, Dataset>>;
   /** Not deleted ones, newest first; of every account if none is given. */
   list(accountId: string | undefined, page: PageRequest): Promise<Page<Dataset>>;
-  /**
-   * All or nothing: what `work` saves is committed when it resolves and undone when it rejects.
-   * @throws DuplicateError for a `scope` or `id` that was taken meanwhile, ConcurrentChangeError for a row that
-   * changed meanwhile.
-   */
-  transaction<T>(work: (transaction: DatasetTransaction) => Promise<T>): Promise<T>;
 }
 
-export interface DatasetTransaction {
-  /** Every dataset, deleted or not, that has one of these ids or scopes. */
-  findTaken(ids: readonly string[], scopes: readonly string[]): Promise<readonly Dataset[]>;
-  /** Inserts rows of revision 1 and replaces rows whose stored revision is one less than theirs. */
+export interface DatasetTransaction extends Pick<DatasetStore, "readMany"> {
+  /**
+   * Inserts rows of revision 1 and replaces rows whose stored revision is one less than theirs.
+   * @throws DuplicateError for a `scope` or `id` that is taken, ConcurrentChangeError for a row that changed meanwhile.
+   */
   save(datasets: readonly Dataset[]): Promise<void>;
+  /**
+   * Saves what `lay` makes of each of these, given who has its id and its scope already. For any number of them, each with an id
+   * and a scope of its own: they are read and saved some at a time, and `onSaved` hears how many are.
+   * @throws as save; what `lay` throws.
+   */
+  saveOver(
+    datasets: readonly Dataset[],
+    lay: (dataset: Dataset, holders: Holders, index: number) => Dataset,
+    onSaved?: (count: number) => void,
+  ): Promise<void>;
+}
+
+/** Datasets that are in the way of another one, deleted or not. */
+export interface Holders {
+  readonly ofId?: Dataset | undefined;
+  readonly ofScope?: Dataset | undefined;
 }

@@ -1,12 +1,14 @@
 import { randomUUID } from "node:crypto";
-import type { AccountStore } from "../accounts/account.js";
+import type { AccountTransaction } from "../accounts/account.js";
+import { requireAccount } from "../accounts/require-account.js";
 import type { Clock } from "../clock.js";
 import { DomainError, invalid, notFound } from "../errors.js";
+import { etagOf, requireCurrent } from "../etag.js";
 import { managedAccount, manages, requireManager } from "../identity/management.js";
 import type { Caller } from "../identity/principal.js";
 import { type Cursors, type ListedPage, type ListRequest, readPage } from "../page.js";
-import { ConcurrentChangeError, DuplicateError } from "../store.js";
-import type { Dataset, DatasetStore, DatasetTransaction } from "./dataset.js";
+import type { UnitOfWork } from "../unit-of-work.js";
+import type { Dataset, DatasetStore, Holders } from "./dataset.js";
 import {
   type DatasetChange,
   type DatasetInput,
@@ -16,6 +18,11 @@ import {
 } from "./dataset-rules.js";
 import { scopeOf, type Tenancy } from "./scope.js";
 
+/** A dataset as its managers see it. */
+export interface ManagedDataset extends Dataset {
+  readonly etag: string;
+}
+
 export interface UpsertResult {
   /** In the order of the request. */
   readonly ids: readonly string[];
@@ -23,12 +30,16 @@ export interface UpsertResult {
   readonly updatedCount: number;
 }
 
-/** Managing datasets. Every use case throws DomainError for callers who may not, and hides other accounts' datasets. */
+/**
+ * Managing datasets. Every use case throws DomainError for callers who may not, and hides other accounts' datasets. An `etag` that
+ * is not current fails with aborted STALE_ETAG; without one the last write wins.
+ */
 export interface Datasets {
-  create(caller: Caller, input: DatasetInput): Promise<Dataset>;
-  get(caller: Caller, id: string): Promise<Dataset>;
-  list(caller: Caller, accountId: string | undefined, request: ListRequest): Promise<ListedPage<Dataset>>;
-  update(caller: Caller, id: string, change: DatasetChange, etag?: string): Promise<Dataset>;
+  create(caller: Caller, input: DatasetInput): Promise<ManagedDataset>;
+  get(caller: Caller, id: string): Promise<ManagedDataset>;
+  /** Newest first. Without an account the caller's own, and the operator's are all. */
+  list(caller: Caller, request: ListRequest, accountId?: string): Promise<ListedPage<ManagedDataset>>;
+  update(caller: Caller, id: string, change: DatasetChange, etag?: string): Promise<ManagedDataset>;
   delete(caller: Caller, id: string, etag?: string): Promise<void>;
   /** All or nothing. `onProgress` hears how many are done, of a number that may be far above a request's limit. */
   upsert(
@@ -40,35 +51,19 @@ export interface Datasets {
 }
 
 export interface DatasetsOptions {
+  readonly unitOfWork: UnitOfWork;
   readonly store: DatasetStore;
-  readonly accounts: Pick<AccountStore, "find" | "findOnly">;
   readonly tenancy: Tenancy;
   readonly cursors: Cursors;
   readonly clock: Clock;
 }
 
-/** Rows per statement: few enough for one statement to stay short, many enough to spare round trips. */
-const UPSERT_CHUNK = 500;
+const managed = (dataset: Dataset): ManagedDataset => ({ ...dataset, etag: etagOf(dataset) });
 
-/** Concurrent writers that keep losing to each other end here rather than never. */
-const MAX_ATTEMPTS = 5;
-
-export const etagOf = (dataset: Dataset): string => `r${dataset.revision}`;
-
-export function createDatasets({ store, accounts, tenancy, cursors, clock }: DatasetsOptions): Datasets {
-  async function owningAccount(
-    caller: Caller,
-    requested: string | undefined,
-    field: string,
-  ): Promise<string> {
-    const accountId = managedAccount(requireManager(caller), requested, field);
-    if ((await accounts.find(accountId)) === undefined) throw notFound("account");
-    return accountId;
-  }
-
+export function createDatasets({ unitOfWork, store, tenancy, cursors, clock }: DatasetsOptions): Datasets {
   /** With several accounts ids are the operator's to choose: a refusal of one that is taken would tell of another account's. */
-  async function mayChooseIds(caller: Caller): Promise<boolean> {
-    return requireManager(caller).all || (await accounts.findOnly()) !== undefined;
+  async function mayChooseIds(caller: Caller, accounts: AccountTransaction): Promise<boolean> {
+    return requireManager(caller).all || (await accounts.readSole()) !== undefined;
   }
 
   function newDataset(accountId: string, input: DatasetInput, path: string): Dataset {
@@ -79,58 +74,57 @@ export function createDatasets({ store, accounts, tenancy, cursors, clock }: Dat
     return { ...given, ...identity, scope, revision: 1, created: now, changed: now };
   }
 
-  /** Reads, changes and writes one dataset; who read it before somebody else wrote it starts anew. */
-  async function change(
+  function change(
     caller: Caller,
     id: string,
     etag: string | undefined,
     apply: (current: Dataset) => Dataset,
-  ): Promise<Dataset> {
+  ): Promise<ManagedDataset> {
     const scope = requireManager(caller);
-    return retrying(() =>
-      store.transaction(async (transaction) => {
-        const [current] = await transaction.findTaken([id], []);
-        if (current === undefined || current.deleted !== undefined || !manages(scope, current.accountId)) {
-          throw notFound("dataset");
-        }
-        if (etag !== undefined && etag !== etagOf(current)) {
-          throw new DomainError("aborted", "STALE_ETAG", "the dataset has changed since the etag was read");
-        }
-        const changed = { ...apply(current), revision: current.revision + 1, changed: clock() };
-        await transaction.save([changed]);
-        return changed;
-      }),
-    );
+    return unitOfWork.write(async ({ datasets }) => {
+      const current = (await datasets.readMany([id])).get(id);
+      if (current === undefined || !manages(scope, current.accountId)) throw notFound("dataset");
+      requireCurrent(etag, current, "dataset");
+      const changed = { ...apply(current), revision: current.revision + 1, changed: clock() };
+      await datasets.save([changed]);
+      return managed(changed);
+    });
   }
 
   return {
     async create(caller, input) {
-      const accountId = await owningAccount(caller, input.accountId, "dataset.account_id");
+      const accountId = managedAccount(requireManager(caller), input.accountId, "dataset.account_id");
       const dataset = newDataset(accountId, input, "dataset");
-      if (input.id !== undefined && !(await mayChooseIds(caller))) throw notToBeChosen("dataset.id");
-      await retrying(() =>
-        store.transaction(async (transaction) => {
-          const taken = await transaction.findTaken([dataset.id], [dataset.scope]);
-          if (taken.some(({ id }) => id === dataset.id)) throw alreadyExists("dataset.id");
-          if (taken.length > 0) throw alreadyExists("dataset.table_name");
-          await transaction.save([dataset]);
-        }),
-      );
-      return dataset;
+      await unitOfWork.write(async ({ accounts, datasets }) => {
+        await requireAccount(accounts, accountId);
+        if (input.id !== undefined && !(await mayChooseIds(caller, accounts))) {
+          throw notToBeChosen("dataset.id");
+        }
+        await datasets.saveOver([dataset], (dataset, { ofId, ofScope }) => {
+          if (ofId !== undefined) throw alreadyExists("dataset.id");
+          if (ofScope !== undefined) throw alreadyExists("dataset.table_name");
+          return dataset;
+        });
+      });
+      return managed(dataset);
     },
 
     async get(caller, id) {
       const scope = requireManager(caller);
-      const dataset = (await store.findMany([id])).get(id);
+      const dataset = (await store.readMany([id])).get(id);
       if (dataset === undefined || !manages(scope, dataset.accountId)) throw notFound("dataset");
-      return dataset;
+      return managed(dataset);
     },
 
-    async list(caller, requested, request) {
+    async list(caller, request, requested) {
       const scope = requireManager(caller);
       const everything = scope.all && requested === undefined;
       const accountId = everything ? undefined : managedAccount(scope, requested);
-      return readPage(cursors, { of: "datasets", accountId }, request, (page) => store.list(accountId, page));
+      const listing = { of: "datasets", accountId } as const;
+      const { items, cursor } = await readPage(cursors, listing, request, (page) =>
+        store.list(accountId, page),
+      );
+      return { items: items.map(managed), cursor };
     },
 
     update: (caller, id, changes, etag) =>
@@ -141,7 +135,7 @@ export function createDatasets({ store, accounts, tenancy, cursors, clock }: Dat
     },
 
     async upsert(caller, requested, inputs, onProgress) {
-      const accountId = await owningAccount(caller, requested, "account_id");
+      const accountId = managedAccount(requireManager(caller), requested, "account_id");
       const fresh = inputs.map((input, index) => {
         if (input.accountId !== undefined && input.accountId !== accountId) {
           throw invalid(`datasets[${index}].account_id`, "must be empty or the request's account_id");
@@ -160,82 +154,58 @@ export function createDatasets({ store, accounts, tenancy, cursors, clock }: Dat
           (index) => `datasets[${index}].table_name`,
         );
       if (repeated !== undefined) throw repeated;
-      const choosesIds = await mayChooseIds(caller);
-      return retrying(() =>
-        store.transaction(async (transaction) => {
-          const ids: string[] = [];
-          let createdCount = 0;
-          for (let start = 0; start < fresh.length; start += UPSERT_CHUNK) {
-            const some = fresh.slice(start, start + UPSERT_CHUNK);
-            const chunk = await merge(transaction, some, inputs, start, choosesIds);
-            await transaction.save(chunk.datasets);
-            ids.push(...chunk.datasets.map(({ id }) => id));
-            createdCount += chunk.createdCount;
-            onProgress?.(ids.length);
-          }
-          return { ids, createdCount, updatedCount: ids.length - createdCount };
-        }),
-      );
+      return unitOfWork.write(async ({ accounts, datasets }) => {
+        await requireAccount(accounts, accountId);
+        const choosesIds = await mayChooseIds(caller, accounts);
+        const ids: string[] = [];
+        let createdCount = 0;
+        const lay = (dataset: Dataset, holders: Holders, index: number): Dataset => {
+          const isNamed = inputs[index]?.id !== undefined;
+          const { laid, isNew } = layOver(dataset, holders, {
+            isNamed,
+            choosesIds,
+            path: `datasets[${index}]`,
+          });
+          ids.push(laid.id);
+          if (isNew) createdCount += 1;
+          return laid;
+        };
+        await datasets.saveOver(fresh, lay, onProgress);
+        return { ids, createdCount, updatedCount: ids.length - createdCount };
+      });
     },
   };
 }
 
-/** Lays `fresh` datasets, the request's from `start` on, over those that exist: same id, or same table if no id is given. */
-async function merge(
-  transaction: DatasetTransaction,
-  fresh: readonly Dataset[],
-  inputs: readonly DatasetInput[],
-  start: number,
-  choosesIds: boolean,
-) {
-  const taken = await transaction.findTaken(
-    fresh.map(({ id }) => id),
-    fresh.map(({ scope }) => scope),
-  );
-  const byId = new Map(taken.map((dataset) => [dataset.id, dataset]));
-  const byScope = new Map(taken.map((dataset) => [dataset.scope, dataset]));
-  let createdCount = 0;
-  const datasets = fresh.map((dataset, offset) => {
-    const path = `datasets[${start + offset}]`;
-    const holder = byScope.get(dataset.scope);
-    const named = inputs[start + offset]?.id !== undefined;
-    const existing = named ? byId.get(dataset.id) : holder;
-    const isOwn = existing?.accountId === dataset.accountId;
-    if (named && !isOwn && !choosesIds) throw notToBeChosen(`${path}.id`);
-    if (existing === undefined) {
-      if (holder !== undefined) throw alreadyExists(`${path}.table_name`);
-      createdCount += 1;
-      return dataset;
-    }
-    if (!isOwn) throw alreadyExists(`${path}.${named ? "id" : "table_name"}`);
-    if (existing.kind !== dataset.kind) throw invalid(`${path}.kind`, "is immutable");
-    if (existing.tableName !== dataset.tableName) throw invalid(`${path}.table_name`, "is immutable");
-    if (existing.deleted !== undefined) createdCount += 1;
-    const { id, scope, created } = existing;
-    return { ...dataset, id, scope, created, revision: existing.revision + 1 };
-  });
-  return { datasets, createdCount };
+interface Laying {
+  /** Whether the request says which id it has. Else its table tells which dataset it is. */
+  readonly isNamed: boolean;
+  /** Whether the caller may choose ids. */
+  readonly choosesIds: boolean;
+  /** Of the dataset in the request. */
+  readonly path: string;
+}
+
+/** Lays a dataset of the request over the one that exists: same id, or same table if no id is given. */
+function layOver(dataset: Dataset, { ofId, ofScope }: Holders, { isNamed, choosesIds, path }: Laying) {
+  const existing = isNamed ? ofId : ofScope;
+  const isOwn = existing?.accountId === dataset.accountId;
+  if (isNamed && !isOwn && !choosesIds) throw notToBeChosen(`${path}.id`);
+  if (existing === undefined) {
+    if (ofScope !== undefined) throw alreadyExists(`${path}.table_name`);
+    return { laid: dataset, isNew: true };
+  }
+  if (!isOwn) throw alreadyExists(`${path}.${isNamed ? "id" : "table_name"}`);
+  if (existing.kind !== dataset.kind) throw invalid(`${path}.kind`, "is immutable");
+  if (existing.tableName !== dataset.tableName) throw invalid(`${path}.table_name`, "is immutable");
+  const { id, scope, created } = existing;
+  const laid = { ...dataset, id, scope, created, revision: existing.revision + 1 };
+  return { laid, isNew: existing.deleted !== undefined };
 }
 
 /** The same for an id that is free and for one that is another account's. */
 const notToBeChosen = (field: string) =>
   invalid(field, "only the operator may choose ids where there are several accounts");
-
-async function retrying<T>(attempt: () => Promise<T>): Promise<T> {
-  for (let attempts = 1; ; attempts += 1) {
-    try {
-      return await attempt();
-    } catch (error) {
-      const lostRace = error instanceof ConcurrentChangeError || error instanceof DuplicateError;
-      if (!lostRace) throw error;
-      if (attempts === MAX_ATTEMPTS) {
-        throw new DomainError("aborted", "CONTENTION", "others are changing the same, try again", {
-          cause: error,
-        });
-      }
-    }
-  }
-}
 
 const alreadyExists = (field: string) =>
   new DomainError("already_exists", "ALREADY_EXISTS", `${field}: is or was another dataset's`, { field });

@@ -161,7 +161,7 @@ export function createTileTokens(options: TileTokensOptions): TileTokens {
   function find(memo: SecondMemo<string, Known>, id: string): Known | undefined {
     const known = memo.get(id);
     if (known !== undefined) return known;
-    const dataset = datasets.peek(id);
+    const dataset = datasets.known(id);
     if (dataset === undefined) return undefined;
     memo.set(id, toKnown(dataset));
     // Undefined when there is no room for it.
@@ -188,7 +188,7 @@ export function createTileTokens(options: TileTokensOptions): TileTokens {
   }
 
   async function lookUp(caller: Caller, ids: readonly string[]): Promise<TileTokenBatch> {
-    const found = await datasets.tryFindMany(ids, (dataset) => mayKnowOf(dataset, caller));
+    const found = await datasets.lookUp(ids, (dataset) => mayKnowOf(dataset, caller));
     const now = clock();
     const distinct = [...new Set(ids)];
     const outcomes = distinct.map((id) => {

@@ -1,14 +1,11 @@
 import type { CoherentCache } from "./versioned-cache.js";
 
-/** One kind of entry. */
-export type CacheName = "dataset" | "api-key" | "service-token" | "account";
-
-/** All caches of this process. */
+/** All caches of this process, by the name of what they hold. */
 export type Caches = ReadonlyMap<string, CoherentCache>;
 
 /** What one process tells the others: the revisions that keys have reached. */
 export interface Announcement {
-  readonly cache: CacheName;
+  readonly cache: string;
   readonly revisions: readonly (readonly [key: string, revision: number])[];
 }
 

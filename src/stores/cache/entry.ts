@@ -27,11 +27,12 @@ export interface Codec<T> {
   encode(value: T): readonly unknown[];
   /** @throws anything, for what encode didn't make. */
   decode(fields: readonly unknown[]): T;
-  /** About how much memory a value takes in this process, with the text that it was read from and what is made of it. */
-  bytesOf(value: T): number;
 }
 
-/** Counts the changes of any codec's fields. Replicas of different versions don't read each other's entries. */
+/**
+ * Counts the changes of any codec's fields: test/stores/cache/formats.test.ts says when. Replicas of different versions don't
+ * read each other's entries.
+ */
 const FORMAT_VERSION = 1;
 
 /** `version:revision:readAt:fields`; the shared level's script reads the first two. Without fields: no value. */

@@ -1,12 +1,13 @@
 import type { Redis } from "ioredis";
 import type { Logger } from "pino";
+import { REMEMBERED_MS } from "../../domain/second-memo.js";
 import { type Caches, CHANNEL, clearAll, hear, limitStays } from "./announcements.js";
 
 /**
- * How long entries stay in this process while announcements can't be heard. A revocation may then take a second more,
- * for which what was made of them is remembered.
+ * How long entries stay in this process while announcements can't be heard: as long as what is made of them is remembered, which
+ * a revocation may then take on top.
  */
-const DEAF_STAY_MS = 1_000;
+const DEAF_STAY_MS = REMEMBERED_MS;
 
 /** A connection that hangs is found after this, and one more of it for the answer. */
 const HEARTBEAT_MS = 1_000;

@@ -4,7 +4,7 @@ import type { Clock } from "../../domain/clock.js";
 import { bytesOfTexts } from "../../domain/text-bytes.js";
 import type { Breaker } from "../redis/breaker.js";
 import { createRedisScript } from "../redis/script.js";
-import { type Announcement, type CacheName, CHANNEL } from "./announcements.js";
+import { type Announcement, CHANNEL } from "./announcements.js";
 import { type Codec, deserialize, type Entry, type Lifetimes, lifetimeMs, serialize } from "./entry.js";
 import type { SharedLevel } from "./versioned-cache.js";
 
@@ -31,7 +31,7 @@ export interface RedisLevelOptions<T> {
   /** Of the installation's keys and channel. */
   readonly prefix: string;
   readonly breaker: Breaker;
-  readonly name: CacheName;
+  readonly name: string;
   readonly codec: Codec<T>;
   readonly lifetimes: Lifetimes;
   readonly clock: Clock;

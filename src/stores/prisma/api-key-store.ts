@@ -1,7 +1,7 @@
-import type { ApiKey, ApiKeyStore } from "../../domain/api-keys/api-key.js";
+import type { ApiKey, ApiKeyStore, ApiKeyTransaction } from "../../domain/api-keys/api-key.js";
+import { ConcurrentChangeError } from "../../domain/store.js";
 import type { ApiKey as ApiKeyModel } from "../../gen/prisma/client.js";
-import type { Database } from "./database.js";
-import { translateErrors } from "./errors.js";
+import type { Database, Statements } from "./database.js";
 import { pageArguments, toPage } from "./paging.js";
 
 /** What is stored of a key; `seq` is the database's own. */
@@ -9,41 +9,47 @@ type ApiKeyRow = Omit<ApiKeyModel, "seq">;
 
 export function createPrismaApiKeyStore({ prisma }: Pick<Database, "prisma">): ApiKeyStore {
   return {
-    insert: async (key) => {
-      await translateErrors(() => prisma.apiKey.createMany({ data: [toRow(key)] }));
-    },
-    find: async (id) => {
-      const row = await translateErrors(() => prisma.apiKey.findUnique({ where: { id } }));
+    read: async (id) => {
+      const row = await prisma.apiKey.findUnique({ where: { id } });
       return row ? toApiKey(row) : undefined;
     },
-    findByTokenHash: async (lookupHashes) => {
+    readByTokenHash: async (lookupHashes) => {
       const hashes = { in: lookupHashes.map(toBytes) };
       const where = { OR: [{ currentHash: hashes }, { previousHash: hashes }] };
-      const row = await translateErrors(() => prisma.apiKey.findFirst({ where }));
+      const row = await prisma.apiKey.findFirst({ where });
       return row ? toApiKey(row) : undefined;
     },
     list: async (accountId, page) => {
       const { position, order } = pageArguments(page);
       const where = { accountId, deleted: null, ...position };
-      const rows = await translateErrors(() => prisma.apiKey.findMany({ where, ...order }));
+      const rows = await prisma.apiKey.findMany({ where, ...order });
       return toPage(rows, page, toApiKey);
     },
     listAll: async ({ limit, after }) => {
       const where = after === undefined ? {} : { id: { gt: after } };
       const order = { orderBy: { id: "asc" }, take: limit } as const;
-      const rows = await translateErrors(() => prisma.apiKey.findMany({ where, ...order }));
+      const rows = await prisma.apiKey.findMany({ where, ...order });
       return rows.map(toApiKey);
     },
     count: async (id) => {
       const select = { apiKeyCount: true };
-      const account = await translateErrors(() => prisma.account.findUnique({ where: { id }, select }));
+      const account = await prisma.account.findUnique({ where: { id }, select });
       return account?.apiKeyCount ?? 0;
     },
-    replace: async (key, expectedRevision) => {
+  };
+}
+
+export function createPrismaApiKeyTransaction(client: Statements): ApiKeyTransaction {
+  return {
+    ...createPrismaApiKeyStore({ prisma: client }),
+    insert: async (key) => {
+      await client.apiKey.createMany({ data: [toRow(key)] });
+    },
+    replace: async (key, former) => {
       const { lastUsed: _, ...data } = toRow(key);
-      const where = { id: key.id, revision: expectedRevision };
-      const { count } = await translateErrors(() => prisma.apiKey.updateMany({ where, data }));
-      return count === 1;
+      const where = { id: former.id, revision: former.revision };
+      const { count } = await client.apiKey.updateMany({ where, data });
+      if (count !== 1) throw new ConcurrentChangeError("the API key changed meanwhile");
     },
   };
 }

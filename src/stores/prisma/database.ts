@@ -5,8 +5,28 @@ import { translateErrors } from "./errors.js";
 import { applyMigrations, readMigrations } from "./migrations.js";
 import type { PostgresOptions } from "./postgres.js";
 
+/**
+ * Statements, each by itself or within a transaction. Their failures are in the domain's terms: DuplicateError,
+ * ConcurrentChangeError, DomainError UNAVAILABLE. All others pass as they are.
+ */
+export type Statements = Omit<
+  ReturnType<typeof createClient>,
+  "$transaction" | "$connect" | "$disconnect" | "$extends" | "$on"
+>;
+
+export interface TransactionOptions {
+  /** How long it may take, in milliseconds. Default: as long as a large import. */
+  readonly timeout?: number;
+  /** How long it may wait for its beginning, in milliseconds. Default 2,000. */
+  readonly maxWait?: number;
+}
+
 export interface Database extends AsyncDisposable {
-  readonly prisma: PrismaClient;
+  readonly prisma: Statements;
+  /**
+   * All or nothing: what `work` writes is committed when it resolves and undone when it rejects. Fails as statements do.
+   */
+  transaction<T>(work: (client: Statements) => Promise<T>, options?: TransactionOptions): Promise<T>;
   /**
    * Brings the schema up to this version and returns the names of the migrations that it applied.
    * @throws MigrationError, or DomainError UNAVAILABLE.
@@ -15,6 +35,9 @@ export interface Database extends AsyncDisposable {
   /** @throws DomainError UNAVAILABLE. */
   ping(): Promise<void>;
 }
+
+// An import of 100,000 rows takes about half a minute on a slow machine. Statements have their own timeout.
+const TRANSACTION_TIMEOUT_MS = 600_000;
 
 export type DatabaseOptions = PostgresOptions | EmbeddedOptions;
 
@@ -26,9 +49,12 @@ export type DatabaseOptions = PostgresOptions | EmbeddedOptions;
  */
 export async function openDatabase(options: DatabaseOptions): Promise<Database> {
   const driver = await openDriver(options);
-  const prisma = new PrismaClient({ adapter: driver.adapter, errorFormat: "minimal" });
+  const prisma = createClient(driver);
   return {
     prisma,
+    transaction: (work, { timeout = TRANSACTION_TIMEOUT_MS, maxWait = 2_000 } = {}) =>
+      // Its statements are translated already: this is for its beginning and its end.
+      translateErrors(() => prisma.$transaction((client) => work(client), { timeout, maxWait })),
     migrate: async () => {
       const migrations = await readMigrations();
       return translateErrors(() =>
@@ -36,7 +62,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
       );
     },
     ping: async () => {
-      await translateErrors(() => prisma.$queryRaw`SELECT 1`);
+      await prisma.$queryRaw`SELECT 1`;
     },
     [Symbol.asyncDispose]: async () => {
       await prisma.$disconnect();
@@ -44,6 +70,12 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     },
   };
 }
+
+/** The one place where failures of statements are translated: whoever writes a statement can't forget it. */
+const createClient = ({ adapter }: Driver) =>
+  new PrismaClient({ adapter, errorFormat: "minimal" }).$extends({
+    query: { $allOperations: ({ args, query }) => translateErrors(() => query(args)) },
+  });
 
 /** Loads only the driver that is used: the other one is 15 MB of memory. */
 async function openDriver(options: DatabaseOptions): Promise<Driver> {

@@ -1,8 +1,13 @@
-import type { Bounds, Dataset, DatasetStore, DatasetTransaction } from "../../domain/datasets/dataset.js";
+import type {
+  Bounds,
+  Dataset,
+  DatasetStore,
+  DatasetTransaction,
+  Holders,
+} from "../../domain/datasets/dataset.js";
 import { ConcurrentChangeError } from "../../domain/store.js";
 import { type Dataset as DatasetModel, Prisma } from "../../gen/prisma/client.js";
-import type { Database } from "./database.js";
-import { translateErrors } from "./errors.js";
+import type { Database, Statements } from "./database.js";
 import { pageArguments, toPage } from "./paging.js";
 
 // What is stored of a dataset; `seq` is the database's own.
@@ -49,68 +54,79 @@ const INPUT_TYPES = columnList((field, _column, type) => `"${field}" ${type}`);
 const ASSIGNMENTS = columnList((field, column) => `${column} = input."${field}"`);
 
 // A statement's rows: enough that round trips don't count, few enough for statement timeouts.
-const SAVE_CHUNK = 500;
+const CHUNK = 500;
 
-// An import of 100,000 rows takes about half a minute on a slow machine. Statements have their own timeout.
-const TRANSACTION_TIMEOUT_MS = 600_000;
-
-export function createPrismaDatasetStore({ prisma }: Database): DatasetStore {
+export function createPrismaDatasetStore({ prisma }: Pick<Database, "prisma">): DatasetStore {
   return {
-    findMany: async (ids) => {
+    readMany: async (ids) => {
       if (ids.length === 0) return new Map();
-      const rows = await translateErrors(
-        () => prisma.$queryRaw<DatasetRow[]>`
-          SELECT ${SELECTED} FROM datasets WHERE id = ANY(${ids}::uuid[]) AND deleted IS NULL`,
-      );
+      const rows = await prisma.$queryRaw<DatasetRow[]>`
+        SELECT ${SELECTED} FROM datasets WHERE id = ANY(${ids}::uuid[]) AND deleted IS NULL`;
       return new Map(rows.map((row) => [row.id, toDataset(row)]));
     },
     list: async (accountId, page) => {
       const { position, order } = pageArguments(page);
       const where = { ...position, ...(accountId === undefined ? {} : { accountId }), deleted: null };
-      const rows = await translateErrors(() => prisma.dataset.findMany({ where, ...order }));
+      const rows = await prisma.dataset.findMany({ where, ...order });
       return toPage(rows, page, toDataset);
     },
-    transaction: (work) =>
-      translateErrors(() =>
-        prisma.$transaction((client) => work(createTransaction(client)), { timeout: TRANSACTION_TIMEOUT_MS }),
-      ),
   };
 }
 
-function createTransaction(client: Prisma.TransactionClient): DatasetTransaction {
+export function createPrismaDatasetTransaction(client: Statements): DatasetTransaction {
   return {
-    findTaken: async (ids, scopes) => {
-      const rows = await translateErrors(
-        () => client.$queryRaw<DatasetRow[]>`
-          SELECT ${SELECTED} FROM datasets WHERE id = ANY(${ids}::uuid[]) OR scope = ANY(${scopes}::text[])`,
-      );
-      return rows.map(toDataset);
+    ...createPrismaDatasetStore({ prisma: client }),
+    save: async (datasets) => {
+      for (let start = 0; start < datasets.length; start += CHUNK) {
+        await saveChunk(client, datasets.slice(start, start + CHUNK));
+      }
     },
-    save: (datasets) =>
-      translateErrors(async () => {
-        for (let start = 0; start < datasets.length; start += SAVE_CHUNK) {
-          const rows = datasets.slice(start, start + SAVE_CHUNK).map(toRow);
-          await insert(
-            client,
-            rows.filter((row) => row.revision === 1),
-          );
-          await replace(
-            client,
-            rows.filter((row) => row.revision !== 1),
-          );
-        }
-      }),
+    saveOver: async (datasets, lay, onSaved) => {
+      for (let start = 0; start < datasets.length; start += CHUNK) {
+        const chunk = datasets.slice(start, start + CHUNK);
+        const holders = await findHolders(client, chunk);
+        const laid = chunk.map((dataset, offset) => lay(dataset, holders(dataset), start + offset));
+        await saveChunk(client, laid);
+        onSaved?.(start + laid.length);
+      }
+    },
   };
 }
 
-async function insert(client: Prisma.TransactionClient, rows: readonly DatasetRow[]): Promise<void> {
+async function findHolders(
+  client: Statements,
+  datasets: readonly Dataset[],
+): Promise<(dataset: Dataset) => Holders> {
+  const ids = datasets.map(({ id }) => id);
+  const scopes = datasets.map(({ scope }) => scope);
+  const rows = await client.$queryRaw<DatasetRow[]>`
+    SELECT ${SELECTED} FROM datasets WHERE id = ANY(${ids}::uuid[]) OR scope = ANY(${scopes}::text[])`;
+  const taken = rows.map(toDataset);
+  const byId = new Map(taken.map((dataset) => [dataset.id, dataset]));
+  const byScope = new Map(taken.map((dataset) => [dataset.scope, dataset]));
+  return ({ id, scope }) => ({ ofId: byId.get(id), ofScope: byScope.get(scope) });
+}
+
+async function saveChunk(client: Statements, datasets: readonly Dataset[]): Promise<void> {
+  const rows = datasets.map(toRow);
+  await insert(
+    client,
+    rows.filter((row) => row.revision === 1),
+  );
+  await replace(
+    client,
+    rows.filter((row) => row.revision !== 1),
+  );
+}
+
+async function insert(client: Statements, rows: readonly DatasetRow[]): Promise<void> {
   if (rows.length === 0) return;
   await client.$executeRaw`
     INSERT INTO datasets (${INSERTED})
     SELECT ${INPUT_FIELDS} FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS input(${INPUT_TYPES})`;
 }
 
-async function replace(client: Prisma.TransactionClient, rows: readonly DatasetRow[]): Promise<void> {
+async function replace(client: Statements, rows: readonly DatasetRow[]): Promise<void> {
   if (rows.length === 0) return;
   const replaced = await client.$executeRaw`
     UPDATE datasets SET ${ASSIGNMENTS}

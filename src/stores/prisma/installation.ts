@@ -1,5 +1,4 @@
 import type { Database } from "./database.js";
-import { translateErrors } from "./errors.js";
 
 export interface Installation {
   /** The same for all replicas, and for no other installation. */
@@ -13,11 +12,9 @@ export async function claimInstallation(
   { prisma }: Pick<Database, "prisma">,
   tenancy: string,
 ): Promise<Installation> {
-  return translateErrors(async () => {
-    await prisma.$executeRaw`
+  await prisma.$executeRaw`
       UPDATE installation SET tenancy = ${tenancy}
       WHERE tenancy IS NULL OR (tenancy <> ${tenancy} AND NOT EXISTS (SELECT FROM datasets))`;
-    const { id, tenancy: claimed } = await prisma.installation.findFirstOrThrow();
-    return { id, tenancy: claimed ?? tenancy };
-  });
+  const { id, tenancy: claimed } = await prisma.installation.findFirstOrThrow();
+  return { id, tenancy: claimed ?? tenancy };
 }

@@ -1,7 +1,6 @@
 import type { Logger } from "pino";
 import type { LastUsedRecorder } from "../../domain/api-keys/api-key.js";
 import type { Database } from "./database.js";
-import { translateErrors } from "./errors.js";
 
 export interface LastUsedWriter extends LastUsedRecorder, AsyncDisposable {
   /** Writes what was recorded until now. Never rejects: what could not be written is kept for the next time. */
@@ -69,8 +68,7 @@ export function createLastUsedRecorder({
 async function writeUses({ prisma }: Pick<Database, "prisma">, uses: readonly [string, Date][]) {
   const ids = uses.map(([apiKeyId]) => apiKeyId);
   const times = uses.map(([, at]) => at.toISOString());
-  await translateErrors(
-    () => prisma.$executeRaw`
+  await prisma.$executeRaw`
       WITH later AS (
         SELECT api_keys.id, used.at
         FROM unnest(${ids}::uuid[], ${times}::timestamptz[]) AS used(id, at) JOIN api_keys USING (id)
@@ -78,6 +76,5 @@ async function writeUses({ prisma }: Pick<Database, "prisma">, uses: readonly [s
         ORDER BY api_keys.id
         FOR NO KEY UPDATE OF api_keys
       )
-      UPDATE api_keys SET last_used = later.at FROM later WHERE api_keys.id = later.id`,
-  );
+      UPDATE api_keys SET last_used = later.at FROM later WHERE api_keys.id = later.id`;
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { createApiKeys } from "../../../src/domain/api-keys/api-keys.js";
+import { ConcurrentChangeError } from "../../../src/domain/store.js";
 import {
   ANONYMOUS,
   API_KEY,
@@ -14,6 +15,7 @@ import {
   UNKNOWN_ID,
   user,
 } from "./fixture.js";
+import { createMemoryUnitOfWork } from "./memory-api-key-store.js";
 
 const OWN_DATASET = "dddddddd-0000-4000-8000-000000000004";
 const FOREIGN_DATASET = "eeeeeeee-0000-4000-8000-000000000005";
@@ -88,7 +90,7 @@ describe("creation", () => {
     const { keys, store } = createFixture();
     const { key, token } = await keys.create(SERVICE, {});
     await keys.rotate(SERVICE, key.id);
-    const stored = await store.find(key.id);
+    const stored = await store.read(key.id);
     for (const sealed of [stored?.current, stored?.previous]) {
       expect(Buffer.from(sealed?.ciphertext ?? []).toString("latin1")).not.toContain("tgk_");
     }
@@ -243,11 +245,12 @@ describe("change", () => {
     let attempts = 0;
     const replace = async () => {
       attempts++;
-      return false;
+      throw new ConcurrentChangeError();
     };
-    const contended = createApiKeys({ ...options, store: { ...store, replace } });
+    const unitOfWork = createMemoryUnitOfWork({ apiKeys: { ...store, replace } });
+    const contended = createApiKeys({ ...options, unitOfWork });
     await expect(contended.update(SERVICE, key.id, {})).rejects.toEqual(
-      failure("aborted", { reason: "CONTENTION" }),
+      failure("aborted", { reason: "CONCURRENT_CHANGE" }),
     );
     expect(attempts).toBe(10);
   });
@@ -313,7 +316,7 @@ describe("rotation", () => {
     const { keys, store } = createFixture();
     const { key } = await keys.create(SERVICE, {});
     await keys.rotate(SERVICE, key.id, { gracePeriodSeconds: 0 });
-    expect((await store.find(key.id))?.previous).toBeUndefined();
+    expect((await store.read(key.id))?.previous).toBeUndefined();
   });
 
   test("gives no grace past the key's own expiry, not even if that comes nearer afterwards", async () => {

@@ -6,7 +6,7 @@ import { createApiKeyVerification } from "../../../src/domain/api-keys/verificat
 import type { Dataset } from "../../../src/domain/datasets/dataset.js";
 import type { Caller } from "../../../src/domain/identity/principal.js";
 import { createCursors } from "../../../src/front/cursors.js";
-import { createMemoryApiKeyStore } from "./memory-api-key-store.js";
+import { createMemoryApiKeyStore, createMemoryUnitOfWork } from "./memory-api-key-store.js";
 
 export const ACCOUNT = "aaaaaaaa-0000-4000-8000-000000000001";
 export const OTHER_ACCOUNT = "bbbbbbbb-0000-4000-8000-000000000002";
@@ -56,9 +56,9 @@ export function createFixture({ datasets = [] }: { datasets?: Dataset[] } = {}) 
   const encryptionKeys = [randomBytes(32)];
   const vault = createVault(encryptionKeys);
   const catalog = new Map(datasets.map((each) => [each.id, each]));
-  const reader = {
-    findMany: async (ids: readonly string[]) => new Map([...catalog].filter(([id]) => ids.includes(id))),
-  };
+  const readMany = async (ids: readonly string[]) => new Map([...catalog].filter(([id]) => ids.includes(id)));
+  const lookUp = async (ids: readonly string[], mayKnow: (dataset: Dataset) => boolean) =>
+    new Map([...(await readMany(ids))].filter(([, dataset]) => mayKnow(dataset)));
   const uses: { apiKeyId: string; at: Date }[] = [];
   const taken = new Map<string, number>();
   /** One window that never ends. */
@@ -72,15 +72,19 @@ export function createFixture({ datasets = [] }: { datasets?: Dataset[] } = {}) 
     },
   };
   const accounts = {
-    find: async (id: string) =>
+    read: async (id: string) =>
       [ACCOUNT, OTHER_ACCOUNT].includes(id) ? { id, name: id, created: clock() } : undefined,
+    readSole: async () => undefined,
+    insert: async () => {},
   };
+  const datasetTransaction = { readMany, save: async () => {}, saveOver: async () => {} };
   const options = {
+    unitOfWork: createMemoryUnitOfWork({ accounts, apiKeys: store, datasets: datasetTransaction }),
     store,
+    apiKeys: store,
     vault,
     cursors: createCursors(encryptionKeys),
-    accounts,
-    datasets: reader,
+    datasets: { lookUp },
     rateLimiter,
     lastUsed: { record: (apiKeyId: string, at: Date) => uses.push({ apiKeyId, at }) },
     clock,

@@ -1,7 +1,13 @@
-import type { ApiKey, ApiKeyStore } from "../../../src/domain/api-keys/api-key.js";
-import { DuplicateError } from "../../../src/domain/store.js";
+import type {
+  ApiKey,
+  ApiKeyCache,
+  ApiKeyStore,
+  ApiKeyTransaction,
+} from "../../../src/domain/api-keys/api-key.js";
+import { ConcurrentChangeError, DuplicateError } from "../../../src/domain/store.js";
+import { retryLostRaces, type Transaction, type UnitOfWork } from "../../../src/domain/unit-of-work.js";
 
-export interface MemoryApiKeyStore extends ApiKeyStore {
+export interface MemoryApiKeyStore extends ApiKeyStore, ApiKeyCache, ApiKeyTransaction {
   /** How often a token was looked up. */
   readonly lookUps: number;
   /** How often a row was written. */
@@ -29,12 +35,16 @@ export function createMemoryApiKeyStore(): MemoryApiKeyStore {
       rows.push(key);
     },
 
-    async find(id: string) {
+    async read(id: string) {
       return rows.find((row) => row.id === id);
     },
 
-    async findByTokenHash(hashes: readonly Uint8Array[]) {
+    async lookUp(hashes: readonly Uint8Array[]) {
       store.lookUps++;
+      return store.readByTokenHash(hashes);
+    },
+
+    async readByTokenHash(hashes: readonly Uint8Array[]) {
       return rows.find((row) =>
         hashes.some((hash) => same(row.current.lookupHash, hash) || same(row.previous?.lookupHash, hash)),
       );
@@ -62,17 +72,34 @@ export function createMemoryApiKeyStore(): MemoryApiKeyStore {
       return rows.filter((row) => row.accountId === accountId && row.deleted === undefined).length;
     },
 
-    async replace(key: ApiKey, expectedRevision: number) {
+    async replace(key: ApiKey, former: ApiKey) {
       const meanwhile = store.beforeNextReplace;
       store.beforeNextReplace = undefined;
       await meanwhile?.();
-      const index = rows.findIndex((row) => row.id === key.id && row.revision === expectedRevision);
+      const index = rows.findIndex((row) => row.id === former.id && row.revision === former.revision);
       const stored = rows[index];
-      if (stored === undefined) return false;
+      if (stored === undefined) throw new ConcurrentChangeError("it changed meanwhile");
       store.writes++;
       rows[index] = { ...key, lastUsed: stored.lastUsed };
-      return true;
     },
   };
   return store;
+}
+
+/** Undoes nothing, so `work` must write last. Of the stores there are those that are given. */
+export function createMemoryUnitOfWork(stores: Partial<Transaction>): UnitOfWork {
+  const refuse = (): never => {
+    throw new Error("this store is not there");
+  };
+  const absent = {
+    read: refuse,
+    readSole: refuse,
+    readMany: refuse,
+    insert: refuse,
+    revoke: refuse,
+    replace: refuse,
+  };
+  const none = { ...absent, save: refuse, saveOver: refuse };
+  const transaction = { accounts: none, serviceTokens: none, apiKeys: none, datasets: none, ...stores };
+  return { write: (work) => retryLostRaces(() => work(transaction)) };
 }

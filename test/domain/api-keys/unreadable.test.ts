@@ -15,9 +15,9 @@ function createDamageable() {
   const keys = createApiKeys({ ...fixture.options, onUnreadable });
   /** Writes to a row behind the service's back. */
   async function damage(id: string, change: (key: ApiKey) => Partial<ApiKey>): Promise<void> {
-    const key = await fixture.store.find(id);
+    const key = await fixture.store.read(id);
     if (key === undefined) throw new Error("no such key");
-    await fixture.store.replace({ ...key, ...change(key) }, key.revision);
+    await fixture.store.replace({ ...key, ...change(key) }, key);
   }
   return { ...fixture, keys, reports, damage };
 }
@@ -32,7 +32,7 @@ test("any flipped byte of a ciphertext leaves a key without a token, and its nei
     await keys.create(SERVICE, {}),
     await keys.create(SERVICE, {}),
   ];
-  const { current } = (await store.find(broken.key.id)) ?? broken.key;
+  const { current } = (await store.read(broken.key.id)) ?? broken.key;
   expect(current.ciphertext.length).toBe(74);
   for (let at = 0; at < current.ciphertext.length; at++) {
     const ciphertext = flipped(current.ciphertext, at);

@@ -13,6 +13,7 @@ import {
   dataset,
   HOUR_MS,
   OPERATOR,
+  OTHER_ACCOUNT,
   SERVICE,
   STRANGER,
   user,
@@ -95,8 +96,8 @@ describe("a token that is none", () => {
     const { keys, store, options } = createFixture();
     const { key, token } = await keys.create(SERVICE, {});
     await keys.rotate(SERVICE, key.id, { gracePeriodSeconds: 0 });
-    const outdated = { findByTokenHash: () => store.find(key.id) };
-    const verification = createApiKeyVerification({ ...options, store: outdated });
+    const outdated = { lookUp: () => store.read(key.id) };
+    const verification = createApiKeyVerification({ ...options, apiKeys: outdated });
     expect(await verification.resolve(token, {})).toEqual(NOT_FOUND);
   });
 });
@@ -233,5 +234,35 @@ describe("verifying for others", () => {
     await keys.update(SERVICE, key.id, { enabled: true });
     passes(DAY_MS);
     expect(await verification.verify(SERVICE, token, {})).toEqual({ ...refused, refusal: "expired" });
+  });
+});
+
+describe("a dataset that the request asks for", () => {
+  const FOREIGN = dataset({ id: PRIVATE_DATASET, accountId: OTHER_ACCOUNT });
+
+  test("is unavailable, not refused, when nothing can be told of it now", async () => {
+    const { keys, options } = createFixture();
+    const { token } = await keys.create(SERVICE, {});
+    const datasets = { lookUp: async (ids: readonly string[]) => new Map(ids.map((id) => [id, null])) };
+    const verification = createApiKeyVerification({ ...options, datasets });
+    await expect(verification.resolve(token, { datasetId: PRIVATE_DATASET })).rejects.toMatchObject({
+      kind: "unavailable",
+      retryAfterSeconds: 1,
+    });
+  });
+
+  test("is looked up as one that isn't there, if the key may not know of it", async () => {
+    const { keys, options } = createFixture();
+    const { token } = await keys.create(SERVICE, {});
+    const own = dataset({ id: PRIVATE_DATASET });
+    const known: boolean[] = [];
+    const lookUp: typeof options.datasets.lookUp = async (_ids, mayKnow) => {
+      known.push(mayKnow(FOREIGN), mayKnow({ ...own, status: "draft" }), mayKnow(own));
+      return new Map();
+    };
+    const verification = createApiKeyVerification({ ...options, datasets: { lookUp } });
+    const request = { datasetId: PRIVATE_DATASET };
+    expect(await verification.resolve(token, request)).toMatchObject({ refusal: "dataset" });
+    expect(known).toEqual([false, false, true]);
   });
 });

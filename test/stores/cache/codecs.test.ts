@@ -1,12 +1,10 @@
 import { expect, test } from "vitest";
 import type { ServiceToken } from "../../../src/domain/accounts/account.js";
-import {
-  accountCodec,
-  apiKeyCodec,
-  datasetCodec,
-  serviceTokenCodec,
-} from "../../../src/stores/cache/codecs.js";
+import { accountEntity } from "../../../src/stores/cache/account.js";
+import { apiKeyEntity } from "../../../src/stores/cache/api-key.js";
+import { datasetEntity } from "../../../src/stores/cache/dataset.js";
 import { type Codec, deserialize, serialize } from "../../../src/stores/cache/entry.js";
+import { serviceTokenEntity } from "../../../src/stores/cache/service-token.js";
 import { newAccount, newApiKey, newDataset, newSealedToken } from "../store-fixture.js";
 
 const at = new Date("2026-11-21T10:00:00.123Z");
@@ -34,10 +32,10 @@ function comesBack<T>(value: T, codec: Codec<T>): void {
 }
 
 test("what is cached comes back as it was, with every field set and with none but the required", () => {
-  comesBack(newAccount(), accountCodec);
-  comesBack(token, serviceTokenCodec);
-  comesBack({ ...token, expireTime: at, revoked: at }, serviceTokenCodec);
-  comesBack(newDataset("a"), datasetCodec);
+  comesBack(newAccount(), accountEntity.codec);
+  comesBack(token, serviceTokenEntity.codec);
+  comesBack({ ...token, expireTime: at, revoked: at }, serviceTokenEntity.codec);
+  comesBack(newDataset("a"), datasetEntity.codec);
   const raster = {
     tileUrlTemplate: "/{z}/{x}/{y}",
     bounds: [-1, -2, 3, 4],
@@ -49,22 +47,22 @@ test("what is cached comes back as it was, with every field set and with none bu
   const readers = { readerRoles: ["a", "b"], readerSubjects: ["c"], owner: "d" };
   comesBack(
     newDataset("a", { kind: "raster", tableName: undefined, raster, ...readers, revision: 9 }),
-    datasetCodec,
+    datasetEntity.codec,
   );
-  comesBack(newApiKey("a"), apiKeyCodec);
+  comesBack(newApiKey("a"), apiKeyEntity.codec);
   const settings = { origins: ["x", "?"], datasetIds: ["e"], expireTime: at, lastUsed: at, deleted: at };
   const rateLimit = { requests: 5, windowSeconds: 60 };
   const previous = { ...newSealedToken(), expireTime: at };
-  comesBack(newApiKey("a", { ...settings, rateLimit, previous, enabled: false }), apiKeyCodec);
+  comesBack(newApiKey("a", { ...settings, rateLimit, previous, enabled: false }), apiKeyEntity.codec);
 });
 
 test("a tombstone comes back without a value", () => {
   const entry = { revision: 3, readAt: 5, value: undefined };
-  expect(deserialize(serialize(entry, datasetCodec), datasetCodec)).toEqual(entry);
+  expect(deserialize(serialize(entry, datasetEntity.codec), datasetEntity.codec)).toEqual(entry);
 });
 
 test("what isn't ours, or not of this version, is a miss", () => {
-  const text = serialize({ revision: 1, readAt: 5, value: newDataset("a") }, datasetCodec);
+  const text = serialize({ revision: 1, readAt: 5, value: newDataset("a") }, datasetEntity.codec);
   for (const broken of [
     "",
     "x",
@@ -73,6 +71,6 @@ test("what isn't ours, or not of this version, is a miss", () => {
     text.replace('"public"', '"everybody"'),
     text.replace("[]", "[1]"),
   ]) {
-    expect(deserialize(broken, datasetCodec)).toBeUndefined();
+    expect(deserialize(broken, datasetEntity.codec)).toBeUndefined();
   }
 });

@@ -2,19 +2,25 @@ import { Redis } from "ioredis";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { canStartRedis, startRedis } from "../../../harness/servers.mjs";
 import type { Account } from "../../../src/domain/accounts/account.js";
+import type { ApiKey } from "../../../src/domain/api-keys/api-key.js";
 import type { Dataset } from "../../../src/domain/datasets/dataset.js";
+import { ConcurrentChangeError } from "../../../src/domain/store.js";
 import { eventually } from "../../harness/eventually.js";
 import { createTestDatabase, postgresUrl, type TestDatabase } from "../../harness/postgres.js";
 import { redisUrl } from "../../harness/redis.js";
+import { anybody, holdReads, nextRevision, openReplica, type Replica } from "../../harness/replicas.js";
 import {
-  anybody,
-  holdReads,
-  insert,
-  nextRevision,
-  openReplica,
-  type Replica,
-} from "../../harness/replicas.js";
-import { newAccount, newApiKey, newDataset, newSealedToken } from "../store-fixture.js";
+  insertAccount,
+  insertApiKey,
+  insertServiceToken,
+  newAccount,
+  newApiKey,
+  newDataset,
+  newSealedToken,
+  replaceApiKey,
+  revokeServiceToken,
+  saveDatasets,
+} from "../store-fixture.js";
 
 describe.skipIf(!postgresUrl() || !redisUrl())("two replicas on one PostgreSQL and one Redis", () => {
   let database: TestDatabase;
@@ -39,11 +45,11 @@ describe.skipIf(!postgresUrl() || !redisUrl())("two replicas on one PostgreSQL a
 
   beforeEach(async () => {
     account = newAccount();
-    await here.accounts.insert(account);
+    await insertAccount(here, account);
   });
 
   const seen = async (replica: Replica, { id }: Dataset) =>
-    (await replica.datasets.tryFindMany([id], anybody)).get(id);
+    (await replica.datasets.lookUp([id], anybody)).get(id);
 
   /** Redis forgets one entry: other files of tests use the server too. */
   const forget = async (name: string) => redis.del(...(await redis.keys(`*:${name}`)));
@@ -54,75 +60,67 @@ describe.skipIf(!postgresUrl() || !redisUrl())("two replicas on one PostgreSQL a
 
   test("a change on one is seen by the other", async () => {
     const dataset = newDataset(account.id);
-    await insert(here.datasets, dataset);
+    await saveDatasets(here, dataset);
     expect(await seen(there, dataset)).toMatchObject({ visibility: "public" });
-    await insert(here.datasets, nextRevision(dataset, { visibility: "private" }));
+    await saveDatasets(here, nextRevision(dataset, { visibility: "private" }));
     expect(await seen(here, dataset)).toMatchObject({ visibility: "private" });
     await eventually(async () => (await seen(there, dataset))?.visibility === "private");
   });
 
   test("a deletion on one is seen by the other", async () => {
     const dataset = newDataset(account.id);
-    await insert(here.datasets, dataset);
+    await saveDatasets(here, dataset);
     expect(await seen(there, dataset)).toBeDefined();
-    await insert(here.datasets, nextRevision(dataset, { deleted: new Date() }));
+    await saveDatasets(here, nextRevision(dataset, { deleted: new Date() }));
     await eventually(async () => (await seen(there, dataset)) === undefined);
   });
 
   test("a dataset that was looked for in vain is found once it is there", async () => {
     const dataset = newDataset(account.id);
     expect(await seen(there, dataset)).toBeUndefined();
-    await insert(here.datasets, dataset);
+    await saveDatasets(here, dataset);
     await eventually(async () => (await seen(there, dataset)) !== undefined);
   });
 
   test("a revoked API key, and a token that two rotations have left behind, are refused by the other", async () => {
     const key = newApiKey(account.id);
-    await here.apiKeys.insert(key);
-    const find = (hash: Uint8Array) => there.apiKeys.findByTokenHash([hash]);
+    await insertApiKey(here, key);
+    const find = (hash: Uint8Array) => there.apiKeys.lookUp([hash]);
     expect(await find(key.current.lookupHash)).toMatchObject({ id: key.id });
 
-    const once = {
-      ...key,
-      current: newSealedToken(),
-      previous: { ...key.current, expireTime: new Date() },
-      revision: 2,
-    };
-    await here.apiKeys.replace(once, 1);
-    const twice = {
-      ...once,
-      current: newSealedToken(),
-      previous: { ...once.current, expireTime: new Date() },
-      revision: 3,
-    };
-    await here.apiKeys.replace(twice, 2);
+    const rotate = (former: ApiKey) =>
+      replaceApiKey(
+        here,
+        { ...former, current: newSealedToken(), previous: { ...former.current, expireTime: new Date() } },
+        former,
+      );
+    const once = await rotate(key);
+    const twice = await rotate(once);
     await eventually(async () => (await find(key.current.lookupHash)) === undefined);
     expect(await find(once.current.lookupHash)).toMatchObject({ revision: 3 });
 
-    await here.apiKeys.replace({ ...twice, deleted: new Date(), revision: 4 }, 3);
+    await replaceApiKey(here, { ...twice, deleted: new Date() }, twice);
     await eventually(async () => (await find(twice.current.lookupHash))?.deleted !== undefined);
   });
 
   test("a revoked service token is refused by the other", async () => {
     const { id } = newAccount();
     const secretHash = newSealedToken().lookupHash;
-    await here.serviceTokens.insert({ id, accountId: account.id, name: "", secretHash, created: new Date() });
-    expect(await there.serviceTokens.findBySecretHash(secretHash)).toMatchObject({ id });
-    await here.serviceTokens.revoke(id, new Date());
-    await eventually(
-      async () => (await there.serviceTokens.findBySecretHash(secretHash))?.revoked !== undefined,
-    );
+    await insertServiceToken(here, { id, accountId: account.id, name: "", secretHash, created: new Date() });
+    expect(await there.serviceTokens.lookUp(secretHash)).toMatchObject({ id });
+    await revokeServiceToken(here, id, new Date());
+    await eventually(async () => (await there.serviceTokens.lookUp(secretHash))?.revoked !== undefined);
   });
 
   test("a slow reader of the old row can't put it back over the new one, here or in Redis", async () => {
     const dataset = newDataset(account.id);
-    await insert(here.datasets, dataset);
+    await saveDatasets(here, dataset);
     await forget(dataset.id);
     const slow = await openReplica(database.url, redisUrl());
     const { hasRead, release } = holdReads(slow.database.prisma, "$queryRaw");
     const answer = seen(slow, dataset);
     await hasRead;
-    await insert(here.datasets, nextRevision(dataset, { visibility: "private" }));
+    await saveDatasets(here, nextRevision(dataset, { visibility: "private" }));
     release();
     expect(await answer).toMatchObject({ visibility: "public" });
 
@@ -134,18 +132,18 @@ describe.skipIf(!postgresUrl() || !redisUrl())("two replicas on one PostgreSQL a
 
   test("a slow reader of an API key that was deleted meanwhile can't bring it back", async () => {
     const key = newApiKey(account.id);
-    await here.apiKeys.insert(key);
+    await insertApiKey(here, key);
     await forget(Buffer.from(key.current.lookupHash).toString("hex"));
     const slow = await openReplica(database.url, redisUrl());
     const { hasRead, release } = holdReads(slow.database.prisma.apiKey, "findFirst");
-    const find = () => slow.apiKeys.findByTokenHash([key.current.lookupHash]);
+    const find = () => slow.apiKeys.lookUp([key.current.lookupHash]);
     const answer = find();
     await hasRead;
-    await here.apiKeys.replace({ ...key, deleted: new Date(), revision: 2 }, 1);
+    await replaceApiKey(here, { ...key, deleted: new Date() }, key);
     release();
     expect(await answer).toMatchObject({ revision: 1 });
     await eventually(async () => (await find())?.revision === 2);
-    expect((await here.apiKeys.findByTokenHash([key.current.lookupHash]))?.deleted).toBeDefined();
+    expect((await here.apiKeys.lookUp([key.current.lookupHash]))?.deleted).toBeDefined();
     await slow[Symbol.asyncDispose]();
   });
 
@@ -156,17 +154,17 @@ describe.skipIf(!postgresUrl() || !redisUrl())("two replicas on one PostgreSQL a
     await using reader = await openReplica(database.url, server.url);
     const admin = new Redis(server.url);
     const dataset = newDataset(account.id);
-    await insert(writer.datasets, dataset);
+    await saveDatasets(writer, dataset);
     expect(await seen(reader, dataset)).toMatchObject({ visibility: "public" });
     await admin.client("KILL", "TYPE", "pubsub");
-    await insert(writer.datasets, nextRevision(dataset, { visibility: "private" }));
+    await saveDatasets(writer, nextRevision(dataset, { visibility: "private" }));
     await eventually(async () => (await seen(reader, dataset))?.visibility === "private");
     admin.disconnect();
   });
 
   test("an entry of another version, or a broken one, is read from the database", async () => {
     const dataset = newDataset(account.id);
-    await insert(here.datasets, dataset);
+    await saveDatasets(here, dataset);
     await seen(here, dataset);
     await filled(dataset);
     const [key = ""] = await redis.keys(`*:dataset:${dataset.id}`);
@@ -184,13 +182,76 @@ describe.skipIf(!postgresUrl() || !redisUrl())("two replicas on one PostgreSQL a
     }
   });
 
+  test("of two accounts that are created at once neither is taken for the only one", async () => {
+    await using empty = await createTestDatabase();
+    await using first = await openReplica(empty.url, redisUrl());
+    await using second = await openReplica(empty.url, redisUrl());
+    const waits = async () =>
+      (
+        await first.database.prisma.$queryRaw<unknown[]>`
+        SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
+      ).length > 0;
+    let creating: Promise<void> | undefined;
+    let isCreated = false;
+    await first.unitOfWork.write(async ({ accounts }) => {
+      await accounts.insert(newAccount());
+      creating = second.unitOfWork.write(async (transaction) => {
+        await transaction.accounts.insert(newAccount());
+        isCreated = true;
+      });
+      await eventually(async () => isCreated || (await waits()));
+    });
+    await creating;
+    for (const replica of [first, second]) {
+      await eventually(async () => (await replica.accounts.lookUpSole()) === undefined);
+    }
+  });
+
+  test("what is undone is not announced, nor what was tried in vain before", async () => {
+    const dataset = newDataset(account.id);
+    const undone = here.unitOfWork.write(async ({ datasets }) => {
+      await datasets.save([dataset]);
+      throw new Error("on second thoughts");
+    });
+    await expect(undone).rejects.toThrow("on second thoughts");
+    expect(here.datasets.known(dataset.id)).toBeUndefined();
+    const lost = newDataset(account.id);
+    let attempts = 0;
+    await here.unitOfWork.write(async ({ datasets }) => {
+      attempts += 1;
+      if (attempts === 1) {
+        await datasets.save([lost]);
+        throw new ConcurrentChangeError();
+      }
+      await datasets.save([dataset]);
+    });
+    expect(here.datasets.known(dataset.id)).toEqual(dataset);
+    expect(here.datasets.known(lost.id)).toBeUndefined();
+  });
+
+  test("a write of any kind ends what was made of older answers, here and there", async () => {
+    const token = { ...newAccount(), accountId: account.id, secretHash: newSealedToken().lookupHash };
+    for (const write of [
+      () => insertAccount(here, newAccount()),
+      () => insertServiceToken(here, token),
+      () => insertApiKey(here, newApiKey(account.id)),
+      () => saveDatasets(here, newDataset(account.id)),
+    ]) {
+      const before = [here.generation(), there.generation()] as const;
+      await write();
+      expect(here.generation()).toBeGreaterThan(before[0]);
+      await eventually(async () => there.generation() > before[1]);
+    }
+  });
+
   test("an installation's entries are not read by another one on the same Redis", async () => {
     const name = `shared ${account.id}`;
-    await here.accounts.insert(newAccount({ name }));
-    expect(await here.accounts.findByName(name)).toBeDefined();
+    await insertAccount(here, newAccount({ name }));
+    expect(await here.accounts.lookUpByName(name)).toBeDefined();
     const otherDatabase = await createTestDatabase();
     const stranger = await openReplica(otherDatabase.url, redisUrl());
-    expect(await stranger.accounts.findByName(name)).toBeUndefined();
+    expect(await stranger.accounts.lookUpByName(name)).toBeUndefined();
     await stranger[Symbol.asyncDispose]();
     await otherDatabase[Symbol.asyncDispose]();
   });

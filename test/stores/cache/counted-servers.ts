@@ -57,7 +57,7 @@ export async function startCountedServers(): Promise<CountedServers> {
 
   // Redis learns the script once in its life: not what is counted.
   await using first = await openListening();
-  await first.datasets.tryFindMany([newDataset("").id], anybody);
+  await first.datasets.lookUp([newDataset("").id], anybody);
   await eventually(async () => (await redis.keys("*:dataset:*")).length === 1);
   await redis.flushdb();
 

@@ -5,8 +5,8 @@ import { mayKnowOf } from "../../../src/domain/access/access.js";
 import type { Dataset } from "../../../src/domain/datasets/dataset.js";
 import { eventually } from "../../harness/eventually.js";
 import { postgresUrl } from "../../harness/postgres.js";
-import { anybody, insert, nextRevision, type Replica } from "../../harness/replicas.js";
-import { newAccount, newDataset } from "../store-fixture.js";
+import { anybody, nextRevision, type Replica } from "../../harness/replicas.js";
+import { insertAccount, newAccount, newDataset, saveDatasets } from "../store-fixture.js";
 import { type CountedServers, startCountedServers } from "./counted-servers.js";
 
 /** Who measures how long "not found" takes learns what it costs: the same for what is hidden as for what isn't there. */
@@ -25,7 +25,7 @@ describe.skipIf(!postgresUrl() || !canStartRedis())(
       replica = await servers.openListening(clock);
       elsewhere = await servers.openListening(clock);
       const account = newAccount();
-      await replica.accounts.insert(account);
+      await insertAccount(replica, account);
       accountId = account.id;
     });
     afterAll(async () => {
@@ -41,9 +41,9 @@ describe.skipIf(!postgresUrl() || !canStartRedis())(
 
     /** Written without Redis and this process hearing of it, as if long ago. */
     async function store(...datasets: Dataset[]) {
-      await insert(elsewhere.datasets, ...datasets);
+      await saveDatasets(elsewhere, ...datasets);
       await servers.redis.flushdb();
-      await replica.datasets.tryFindMany([], anybody);
+      await replica.datasets.lookUp([], anybody);
       now += 3_600_000;
     }
     const hidden = () => newDataset(accountId, { visibility: "private" });
@@ -52,7 +52,7 @@ describe.skipIf(!postgresUrl() || !canStartRedis())(
     const cost = (ids: readonly string[], asked: Replica) =>
       servers.cost(async () => {
         const before = await servers.database.statementCount();
-        expect(await asked.datasets.tryFindMany(ids, stranger)).toEqual(new Map());
+        expect(await asked.datasets.lookUp(ids, stranger)).toEqual(new Map());
         // What was read is put into Redis in the background.
         const reads = (await servers.database.statementCount()) - before;
         await eventually(async () => (await fills()) === reads);
@@ -92,7 +92,7 @@ describe.skipIf(!postgresUrl() || !canStartRedis())(
     test("one that its owner has just loaded here", async () => {
       const dataset = hidden();
       await store(dataset);
-      await replica.datasets.tryFindMany([dataset.id], anybody);
+      await replica.datasets.lookUp([dataset.id], anybody);
       await eventually(async () => (await servers.redis.dbsize()) === 1);
       expect(await costsOf(dataset.id)).toEqual(COSTS_OF_NOTHING);
     });
@@ -100,7 +100,7 @@ describe.skipIf(!postgresUrl() || !canStartRedis())(
     test("one that its owner has just loaded on another replica", async () => {
       const dataset = hidden();
       await store(dataset);
-      await elsewhere.datasets.tryFindMany([dataset.id], anybody);
+      await elsewhere.datasets.lookUp([dataset.id], anybody);
       await eventually(async () => (await servers.redis.dbsize()) === 1);
       expect(await costsOf(dataset.id)).toEqual(COSTS_OF_NOTHING);
     });
@@ -108,7 +108,7 @@ describe.skipIf(!postgresUrl() || !canStartRedis())(
     test("one that was deleted", async () => {
       const dataset = hidden();
       await store(dataset);
-      await insert(replica.datasets, nextRevision(dataset, { deleted: clock() }));
+      await saveDatasets(replica, nextRevision(dataset, { deleted: clock() }));
       expect(await costsOf(dataset.id)).toEqual(COSTS_OF_NOTHING);
     });
 
@@ -116,8 +116,8 @@ describe.skipIf(!postgresUrl() || !canStartRedis())(
       const datasets = Array.from({ length: 40 }, hidden);
       await store(...datasets);
       const ids = datasets.map(({ id }) => id);
-      await replica.datasets.tryFindMany(ids.slice(0, 10), anybody);
-      await elsewhere.datasets.tryFindMany(ids.slice(10, 20), anybody);
+      await replica.datasets.lookUp(ids.slice(0, 10), anybody);
+      await elsewhere.datasets.lookUp(ids.slice(10, 20), anybody);
       await eventually(async () => (await servers.redis.dbsize()) === 20);
       const mixed = [...ids, ...Array.from({ length: 10 }, () => randomUUID())];
       expect(await cost(mixed, replica)).toEqual(READ);

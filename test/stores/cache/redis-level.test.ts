@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { systemClock } from "../../../src/domain/clock.js";
-import { datasetCodec } from "../../../src/stores/cache/codecs.js";
+import { datasetEntity } from "../../../src/stores/cache/dataset.js";
 import type { Entry } from "../../../src/stores/cache/entry.js";
 import { createRedisLevel } from "../../../src/stores/cache/redis-level.js";
 import { redisUrl } from "../../harness/redis.js";
@@ -21,7 +21,7 @@ describe.skipIf(!redisUrl())("the level in Redis", () => {
       prefix: `{${randomUUID()}}:`,
       breaker: { attempt: (operation) => operation() },
       name: "dataset",
-      codec: datasetCodec,
+      codec: datasetEntity.codec,
       lifetimes: { ttlMs: 60_000, negativeTtlMs: 5_000 },
       clock: systemClock,
     });
@@ -49,7 +49,7 @@ describe.skipIf(!redisUrl())("the level in Redis", () => {
       prefix,
       breaker: { attempt: async (operation) => (isDown ? undefined : operation()) },
       name: "dataset",
-      codec: datasetCodec,
+      codec: datasetEntity.codec,
       lifetimes: { ttlMs: 60_000, negativeTtlMs: 5_000 },
       clock: systemClock,
     });
