@@ -37,7 +37,7 @@ for (const [from, to] of Object.entries(copies)) {
 }
 const validate = join(thirdParty, "buf/validate/validate.proto");
 mkdirSync(dirname(validate), { recursive: true });
-writeFileSync(validate, printProtoFile(file_buf_validate_validate));
+writeFileSync(validate, printProtoFile(file_buf_validate_validate, "@bufbuild/protovalidate, Apache-2.0"));
 
 run("buf", ["generate"]);
 writeFileSync(join(generated, "index.ts"), printIndex());

@@ -81,7 +81,7 @@ const CAPACITIES: Readonly<Record<CacheName, { readonly maxEntries: number; read
  */
 const NEGATIVE_TTL_MS = 5_000;
 
-/** What the fast path remembers is up to this much older than what it was made of. */
+/** What is made of entries and remembered is up to this much older than they. */
 const REMEMBERED_MS = 1_000;
 
 /** A request waits for Redis no longer than that before it goes on without. */

@@ -200,7 +200,7 @@ test("a body that takes its time does not outlive the revocation of its credenti
     accountId: account.id,
     visibility: "private",
   });
-  // On the fast path and on the plain one.
+  // By the codecs and by the framework.
   for (const [path, type] of [
     [BATCH, "application/json"],
     [BATCH, "application/json; charset=utf-8"],

@@ -30,12 +30,21 @@ const rpc = (name: string, body: unknown) =>
     body: JSON.stringify(body),
   });
 
-/** Refused as the caller's fault, by an error that names the field. */
+/** Refused as the caller's fault, by an error that names the field: by its whole path, unless it can't be decoded. */
 async function expectRefused(...[name, body, field]: [...Parameters<typeof rpc>, string]) {
   const answer = await rpc(name, body);
   expect(answer.status, answer.text).toBe(400);
-  const error = JSON.parse(answer.body) as { code: string; message: string };
-  expect(error).toMatchObject({ code: "invalid_argument", message: expect.stringContaining(field) });
+  const error = JSON.parse(answer.body) as { message: string };
+  const isDecoded = !error.message.includes("JSON");
+  const at = isDecoded ? field : "body";
+  expect(error).toMatchObject({
+    code: "invalid_argument",
+    message: expect.stringContaining(field),
+    details: [
+      { debug: { domain: "tilegate", reason: isDecoded ? "INVALID_FIELD" : "MALFORMED_REQUEST" } },
+      { debug: { fieldViolations: expect.arrayContaining([expect.objectContaining({ field: at })]) } },
+    ],
+  });
   expect(answer.text).not.toMatch(/node_modules|prisma|postgres|\.[cm]?[jt]s:\d/i);
 }
 
@@ -97,7 +106,7 @@ test.each([
   [{ ...vector, cacheVersion: 4294967295 }, "dataset.cache_version"],
   [{ ...vector, cacheVersion: -1 }, "cache_version"],
   [{ ...vector, etag: long }, "dataset.etag"],
-  [{ ...vector, created: "yesterday" }, "Timestamp"],
+  [{ ...vector, createTime: "yesterday" }, "Timestamp"],
   [{ ...vector, raster: {} }, "dataset.raster"],
   [{ ...raster, tableName: "t" }, "dataset.table_name"],
 ])("a dataset %j is refused", async (dataset, field) => {

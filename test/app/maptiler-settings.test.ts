@@ -4,7 +4,7 @@ import { NOW } from "../harness/app.js";
 import { APIKey, settings, useMapTiler } from "./maptiler.js";
 
 const mapTiler = useMapTiler();
-const { change, create, get, list, refused } = mapTiler;
+const { call, change, create, get, list, refused } = mapTiler;
 
 describe("APIKey", () => {
   /** Each way to get one, of a key with every setting and of one with none. */
@@ -137,6 +137,19 @@ describe("APIKeySettings", () => {
     async (pattern) => {
       const detail = await refused(422, "POST", "/v1/api_keys", { origins: ["example.com", pattern] });
       expect(detail).toContain("origins[1]");
+    },
+  );
+
+  test.each<[unknown, string[]]>([
+    [{ origins: ["example.com", "a.*.com"] }, ["origins[1]"]],
+    [{ origins: ["", "example.com", ""], name: "x".repeat(101) }, ["name", "origins[0]", "origins[2]"]],
+    [{ origins: ["example.com", 7], name: 7 }, ["name", "origins[1]"]],
+  ])(
+    "the fields at fault in %j are all named as the body has them, with no path before",
+    async (body, fields) => {
+      const { json } = await call("POST", "/v1/api_keys", body);
+      expect(json).toMatchObject({ reason: "INVALID_FIELD", field: fields[0] });
+      expect((json as { errors: { field: string }[] }).errors.map(({ field }) => field)).toEqual(fields);
     },
   );
 

@@ -104,13 +104,13 @@ describe("account create", () => {
   test("prints a table, or JSON", async () => {
     const { code, stdout } = await tilegate("account", "create", "--name", "printed");
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^ID +NAME +CREATED\n/);
+    expect(stdout).toMatch(/^ID +NAME +CREATE_TIME\n/);
     expect(stdout).toMatch(UUID);
     const id = "ACC0ACC0-0000-4000-8000-000000000009";
     expect(await succeed("account", "create", "--name", "json", "--id", id)).toEqual({
       id: id.toLowerCase(),
       name: "json",
-      created: expect.stringMatching(/^\d{4}-\d\d-\d\dT/),
+      create_time: expect.stringMatching(/^\d{4}-\d\d-\d\dT/),
     });
   });
 

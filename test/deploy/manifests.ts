@@ -21,9 +21,6 @@ export interface ComposeService {
 export interface Compose {
   readonly services: Readonly<Record<string, ComposeService>>;
   readonly secrets: Readonly<Record<string, { readonly file: string }>>;
-  readonly networks: {
-    readonly front: { readonly ipam: { readonly config: readonly { readonly subnet: string }[] } };
-  };
 }
 
 export const readCompose = (): Compose => parse(readFileSync("compose.yaml", "utf8"), { merge: true });

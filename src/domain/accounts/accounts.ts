@@ -5,8 +5,8 @@ import {
   managedAccount,
   manages,
   requireAdministrator,
+  requireMember,
   requireOperator,
-  requirePrincipal,
 } from "../identity/management.js";
 import type { Caller } from "../identity/principal.js";
 import { generateSecret, hashSecret } from "../identity/secret.js";
@@ -65,14 +65,7 @@ export function createAccounts({ accounts, serviceTokens, cursors, clock }: Acco
     },
 
     async get(caller, id) {
-      const belongs = caller.some(
-        (principal) =>
-          principal.type === "operator" || (principal.type !== "api_key" && principal.accountId === id),
-      );
-      if (!belongs) {
-        requirePrincipal(caller);
-        throw notFound("account");
-      }
+      requireMember(caller, id);
       const account = await accounts.find(id);
       if (account === undefined) throw notFound("account");
       return account;

@@ -229,7 +229,7 @@ async function retrying<T>(attempt: () => Promise<T>): Promise<T> {
       const lostRace = error instanceof ConcurrentChangeError || error instanceof DuplicateError;
       if (!lostRace) throw error;
       if (attempts === MAX_ATTEMPTS) {
-        throw new DomainError("aborted", "CONCURRENT_CHANGE", "others are changing the same, try again", {
+        throw new DomainError("aborted", "CONTENTION", "others are changing the same, try again", {
           cause: error,
         });
       }

@@ -4,7 +4,7 @@ import { type Caches, CHANNEL, clearAll, hear, limitStays } from "./announcement
 
 /**
  * How long entries stay in this process while announcements can't be heard. A revocation may then take a second more,
- * for which the fast path remembers what it made of them.
+ * for which what was made of them is remembered.
  */
 const DEAF_STAY_MS = 1_000;
 

@@ -111,6 +111,15 @@ describe("creation", () => {
     expect(store.writes).toBe(0);
   });
 
+  test("gives a rate limit without a window one of a minute, and clears it on null", async () => {
+    const { keys } = createFixture();
+    const { key } = await keys.create(SERVICE, { rateLimit: { requests: 5 } });
+    expect(key.rateLimit).toEqual({ requests: 5, windowSeconds: 60 });
+    const changed = await keys.update(SERVICE, key.id, { rateLimit: { requests: 6 } });
+    expect(changed.key.rateLimit).toEqual({ requests: 6, windowSeconds: 60 });
+    expect((await keys.update(SERVICE, key.id, { rateLimit: null })).key.rateLimit).toBeUndefined();
+  });
+
   test("lists each dataset once, in canonical form", async () => {
     const { keys } = createFixture({ datasets: [dataset({ id: OWN_DATASET })] });
     const { key } = await keys.create(SERVICE, { datasetIds: [OWN_DATASET.toUpperCase(), OWN_DATASET] });

@@ -1,7 +1,7 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { describe, expect, test } from "vitest";
-import { createJsonIdsReader, idsOfProto } from "../../src/fast-path/requests.js";
 import { BatchGetTileTokensRequestSchema } from "../../src/gen/proto/tilegate/v1/tile_token_service_pb.js";
+import { createIdReader } from "../../src/schema/id-reader.js";
 
 const ids = [
   "2489e9ad-2ee2-8e00-8ec9-32d5f69181c0",
@@ -9,8 +9,9 @@ const ids = [
   "00000000-0000-4000-8000-000000000000",
 ];
 const list = ids.map((id) => `"${id}"`);
-const idsOfJson = createJsonIdsReader("datasetIds", "dataset_ids");
-const read = (text: string) => idsOfJson(Buffer.from(text))?.texts();
+const reader = createIdReader();
+const idsOfJson = reader.listOfJson("datasetIds", "dataset_ids");
+const read = (text: string) => idsOfJson(Buffer.from(text));
 
 describe("the ids of a batch in JSON", () => {
   test.each([
@@ -57,19 +58,31 @@ test("the ids of a batch in the binary format are those of a message that is who
   for (let end = 0; end <= message.length; end += 1) {
     const whole = end / (message.length / ids.length);
     const expected = whole >= 1 && Number.isInteger(whole) ? ids.slice(0, whole) : undefined;
-    expect(idsOfProto(message.subarray(0, end))?.texts()).toEqual(expected);
+    expect(reader.ofProto(message.subarray(0, end))).toEqual(expected);
   }
 });
 
-test("an id is told apart from one that differs anywhere", () => {
+test("an id is told apart from one that differs anywhere, be it known or not", () => {
   const [id = ""] = ids;
-  const found = idsOfJson(Buffer.from(`{"datasetIds":["${id}"]}`));
+  const read = (text: string) => idsOfJson(Buffer.from(`{"datasetIds":["${text}"]}`));
   for (let at = 0; at < id.length; at += 1) {
-    const other = `${id.slice(0, at)}x${id.slice(at + 1)}`;
-    const others = idsOfJson(Buffer.from(`{"datasetIds":["${id}","${other}"]}`));
-    const words = others?.wordsAt(1) ?? new Int32Array();
-    expect(found?.isAt(0, words)).toBe(false);
-    expect(others?.isAt(1, words)).toBe(true);
-    expect(others?.hashAt(1)).not.toBe(others?.hashAt(0));
+    if (id[at] === "-") continue;
+    const other = `${id.slice(0, at)}${id[at] === "0" ? "1" : "0"}${id.slice(at + 1)}`;
+    for (const each of [id, other, id, other]) expect(read(each)).toEqual([each]);
+    expect(read(`${id.slice(0, at)}x${id.slice(at + 1)}`)).toBeUndefined();
+  }
+});
+
+test("an id in another form is not read, whatever its other form is known as", () => {
+  const [id = ""] = ids;
+  const message = (text: string) => Buffer.from(`{"datasetIds":["${text}"]}`);
+  expect(idsOfJson(message(id))).toEqual([id]);
+  expect(idsOfJson(message(id.toUpperCase()))).toBeUndefined();
+});
+
+test("more ids than are kept are read all the same", () => {
+  for (let count = 0; count < 20_000; count += 1) {
+    const id = `00000000-0000-4000-8000-${String(count).padStart(12, "0")}`;
+    expect(read(`{"datasetIds":["${id}","${ids[0]}"]}`)).toEqual([id, ids[0]]);
   }
 });

@@ -1,8 +1,8 @@
 import pg from "pg";
 import { expect, test } from "vitest";
-import { OPERATOR } from "../../src/domain/identity/principal.js";
-import { aVectorDataset, startTestApp } from "../harness/app.js";
-import { createTestDatabase, postgresUrl } from "../harness/postgres.js";
+import { OPERATOR } from "../../../src/domain/identity/principal.js";
+import { aVectorDataset, startTestApp } from "../../harness/app.js";
+import { createTestDatabase, postgresUrl } from "../../harness/postgres.js";
 
 test.skipIf(!postgresUrl())(
   "what is remembered outlives no lifetime: the two together are the one",

@@ -2,10 +2,10 @@ import { Agent, request } from "node:http";
 import { type ClientHttp2Session, connect, type OutgoingHttpHeaders } from "node:http2";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { OPERATOR } from "../../src/domain/identity/principal.js";
-import { generateSecret } from "../../src/domain/identity/secret.js";
-import { aVectorDataset, OPERATOR_TOKEN, startTestApp, type TestApp } from "../harness/app.js";
-import { connectRaw, http2EmptySettings, http2Frame, http2Preface } from "../server/raw-client.js";
+import { OPERATOR } from "../../../src/domain/identity/principal.js";
+import { generateSecret } from "../../../src/domain/identity/secret.js";
+import { aVectorDataset, OPERATOR_TOKEN, startTestApp, type TestApp } from "../../harness/app.js";
+import { connectRaw, http2EmptySettings, http2Frame, http2Preface } from "../../server/raw-client.js";
 
 const BATCH = "/tilegate.v1.TileTokenService/BatchGetTileTokens";
 const REST = "/api/tiles/tokens/";

@@ -1,6 +1,6 @@
-import { connectTimeoutMs, grpcTimeoutMs } from "../rpc/deadline.js";
-import type { Form } from "../schema/inspect.js";
-import { type HeaderList, type HttpRequest, type HttpResponse, writeHead } from "../server/http-handler.js";
+import type { Form } from "../../schema/inspect.js";
+import { type HttpRequest, type HttpResponse, writeHead } from "../../server/http-handler.js";
+import { connectTimeoutMs, grpcTimeoutMs } from "../deadline.js";
 
 /** A usual request's protocol. */
 export interface Wire {
@@ -9,21 +9,22 @@ export interface Wire {
   unwrap(body: Buffer): Buffer | undefined;
   /** One character a byte, so ASCII in JSON. */
   wrap(message: string): string;
-  send(response: HttpResponse, headers: HeaderList, body: Body): void;
+  /** @param headers Of the answer: what is added is. */
+  send(response: HttpResponse, headers: string[], body: Body): void;
 }
 
 /** Of an answer. One character of a text is one byte: Node.js sends a text along with the headers, and no buffer is made of it. */
 export type Body = Buffer | string;
 
-/** What takes longer is left to the plain path, which keeps deadlines. */
-export const LONGEST_WAIT_MS = 10_000;
+/** Longer than storage may take, so that a client's deadline from here on needs nobody to keep it. The framework keeps others. */
+const LONGEST_WAIT_MS = 10_000;
 
 /** The protocol of a POST to an RPC: undefined as soon as anything is unusual about it. */
 export function wireOf({ headers, httpVersionMajor }: HttpRequest): Wire | undefined {
   switch (headers["content-type"]) {
     case "application/json":
     case "application/proto":
-      // Absent is usual, and a malformed one is refused by the plain path.
+      // Absent is usual, and a malformed one is refused by the framework.
       if ((headers["connect-protocol-version"] ?? "1") !== "1") return undefined;
       if (!isLong(headers["connect-timeout-ms"], connectTimeoutMs)) return undefined;
       return headers["content-type"] === "application/json" ? json : proto;
@@ -36,7 +37,6 @@ export function wireOf({ headers, httpVersionMajor }: HttpRequest): Wire | undef
   }
 }
 
-/** A deadline that is later than the longest wait keeps itself. */
 const isLong = (timeout: string | string[] | undefined, toMs: (text: string) => number): boolean =>
   timeout === undefined || (typeof timeout === "string" && toMs(timeout) >= LONGEST_WAIT_MS);
 
@@ -45,13 +45,13 @@ const createPlainWire = (form: Form, contentType: string): Wire => ({
   unwrap: (body) => body,
   wrap: (message) => message,
   send(response, headers, body) {
-    const length = String(body.length);
-    writeHead(response, 200, [...headers, "content-type", contentType, "content-length", length]);
+    headers.push("content-type", contentType, "content-length", String(body.length));
+    writeHead(response, 200, headers);
     response.end(body, "latin1");
   },
 });
 
-export const json = createPlainWire("json", "application/json");
+const json = createPlainWire("json", "application/json");
 const proto = createPlainWire("binary", "application/proto");
 
 /** Flags and length before a gRPC message. */
@@ -76,7 +76,10 @@ const grpc: Wire = {
     return envelope + message;
   },
   send(response, headers, body) {
-    writeHead(response, 200, [...headers, "content-type", "application/grpc+proto"]);
+    headers.push("content-type", "application/grpc+proto");
+    // No client of gRPC asks for it, and each header of HTTP/2 costs microseconds.
+    response.sendDate = false;
+    writeHead(response, 200, headers);
     response.addTrailers({ "grpc-status": "0" });
     response.end(body, "latin1");
   },

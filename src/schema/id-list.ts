@@ -47,16 +47,6 @@ export class IdList {
     return new IdList(message, head.length, distance, size);
   }
 
-  /** Undefined if there is none, or one that is not as long as an id or not ASCII. */
-  static of(texts: readonly string[]): IdList | undefined {
-    if (texts.length === 0 || texts.some((text) => text.length !== ID_BYTES)) return undefined;
-    const message = Buffer.from(texts.join(""));
-    // Longer if any is not ASCII.
-    return message.length === texts.length * ID_BYTES
-      ? new IdList(message, 0, ID_BYTES, texts.length)
-      : undefined;
-  }
-
   private beginOf(index: number): number {
     return this.first + index * this.distance;
   }
@@ -64,10 +54,6 @@ export class IdList {
   textAt(index: number): string {
     const begin = this.beginOf(index);
     return this.message.toString("latin1", begin, begin + ID_BYTES);
-  }
-
-  texts(): string[] {
-    return Array.from({ length: this.size }, (_, index) => this.textAt(index));
   }
 
   /** The same for the same id. Of two others it may be the same as well. */

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { createSecondMemo } from "../../src/domain/second-memo.js";
-import { createAnswerMemos } from "../../src/fast-path/answer-memo.js";
+import { createAnswerMemos } from "../../src/front/answer-memo.js";
 
 const generation = () => 0;
 const now = new Date("2027-01-15T08:00:00Z");
