@@ -2,6 +2,7 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /** Folders and files that start processes and wait for them, the longest first. */
 const LONG = [
+  "test/attack/",
   "test/cli/serve",
   "test/cli/workers",
   "test/deploy/",

@@ -1,9 +1,10 @@
 import { execFile } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ROOT, startNode } from "../../harness/node-process.mjs";
+import { findProgram } from "../../harness/servers.mjs";
 import { FIRST_DATASET_ID } from "../../src/demo/catalog.js";
 import { COMMAND_LINE_FLAGS } from "../../src/v8-flags.js";
 import { type TemporaryDirectory, temporaryDirectory } from "../harness/data-directory.js";
@@ -58,7 +59,7 @@ test("the package has what it names, its license and its readme, and neither sou
 describe("installed into an empty folder, without development dependencies", () => {
   test("npx tilegate serve greets with a curl that brings a token, and tilegate/proto is a client's half of it", async (context) => {
     context.skip(unreachable !== undefined);
-    const npx = join(dirname(process.execPath), "npx");
+    const npx = findProgram("npx") ?? "";
     await using service = startNode([npx, "--no-install", "tilegate", "serve"], {
       cwd: folder.path,
       env: { PORT: "0", NODE_OPTIONS: TELL_HEAP_LIMIT },
