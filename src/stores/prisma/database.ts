@@ -1,5 +1,5 @@
 import { PrismaClient } from "../../gen/prisma/client.js";
-import type { Driver } from "./driver.js";
+import type { Driver, JsonQuery } from "./driver.js";
 import type { EmbeddedOptions } from "./embedded.js";
 import { translateErrors } from "./errors.js";
 import { applyMigrations, readMigrations } from "./migrations.js";
@@ -14,6 +14,16 @@ export type Statements = Omit<
   "$transaction" | "$connect" | "$disconnect" | "$extends" | "$on"
 >;
 
+export type ReadJson = (query: JsonQuery, values: readonly (readonly string[])[]) => Promise<unknown>;
+
+/** The same within a transaction, over its connection. */
+export const readJsonWithin =
+  (client: Statements): ReadJson =>
+  async ({ text }, values) => {
+    const [row] = await client.$queryRawUnsafe<{ json: string | null }[]>(text, ...values);
+    return row?.json == null ? null : JSON.parse(row.json);
+  };
+
 export interface TransactionOptions {
   /** How long it may take, in milliseconds. Default: as long as a large import. */
   readonly timeout?: number;
@@ -23,6 +33,8 @@ export interface TransactionOptions {
 
 export interface Database extends AsyncDisposable {
   readonly prisma: Statements;
+  /** What Driver.readJson reads, parsed. Fails as statements do. */
+  readonly readJson: ReadJson;
   /**
    * All or nothing: what `work` writes is committed when it resolves and undone when it rejects. Fails as statements do.
    */
@@ -52,6 +64,10 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
   const prisma = createClient(driver);
   return {
     prisma,
+    readJson: async (query, values) => {
+      const text = await translateErrors(() => driver.readJson(query, values));
+      return text === null ? null : JSON.parse(text);
+    },
     transaction: (work, { timeout = TRANSACTION_TIMEOUT_MS, maxWait = 2_000 } = {}) =>
       // Its statements are translated already: this is for its beginning and its end.
       translateErrors(() => prisma.$transaction((client) => work(client), { timeout, maxWait })),

@@ -37,6 +37,10 @@ export async function openEmbedded({ dataDir }: EmbeddedOptions): Promise<Driver
     await pglite.exec("SET TIME ZONE 'UTC'");
     return {
       adapter: withCheckedCommit(new PrismaPGlite(pglite)),
+      readJson: async ({ text }, values) => {
+        const { rows } = await pglite.query<[string | null]>(text, [...values], { rowMode: "array" });
+        return rows[0]?.[0] ?? null;
+      },
       migrationSession: (work) => work(pgliteSession(pglite)),
       [Symbol.asyncDispose]: async () => {
         await keepingExitCode(() => pglite.close());

@@ -1,5 +1,6 @@
 import { PrismaPg } from "@prisma/adapter-pg";
 import pg from "pg";
+import { within } from "../within.js";
 import { withDeadline } from "./deadline.js";
 import type { Driver } from "./driver.js";
 
@@ -61,6 +62,10 @@ export function openPostgres(options: PostgresOptions): Driver {
   });
   return {
     adapter: withDeadline(new PrismaPg(pool), deadlineMs),
+    readJson: async (query, values) => {
+      const answer = pool.query<[string | null]>({ ...query, values: [...values], rowMode: "array" });
+      return (await within(deadlineMs, answer)).rows[0]?.[0] ?? null;
+    },
     migrationSession: async (work) => {
       const client = new pg.Client({ ...connection, lock_timeout: MIGRATION_LOCK_TIMEOUT_MS });
       // Also reported by the query that it interrupts.

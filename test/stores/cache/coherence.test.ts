@@ -117,7 +117,7 @@ describe.skipIf(!postgresUrl() || !redisUrl())("two replicas on one PostgreSQL a
     await saveDatasets(here, dataset);
     await forget(dataset.id);
     const slow = await openReplica(database.url, redisUrl());
-    const { hasRead, release } = holdReads(slow.database.prisma, "$queryRaw");
+    const { hasRead, release } = holdReads(slow.database, "readJson");
     const answer = seen(slow, dataset);
     await hasRead;
     await saveDatasets(here, nextRevision(dataset, { visibility: "private" }));
