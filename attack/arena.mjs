@@ -1,14 +1,13 @@
-// @ts-check
 import { execFileSync } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { startPostgres, startRedis } from "../bench/databases.mjs";
 import { createFixture } from "../bench/fixture.mjs";
-import { freePort, startNode } from "../bench/processes.mjs";
-import { call } from "./client.mjs";
+import { startNode } from "../harness/node-process.mjs";
+import { freePort } from "../harness/ports.mjs";
+import { tilegateArgs, untilReady } from "../harness/tilegate.mjs";
 
 /**
  * @typedef {object} Target An attacked server: a process, with its workers if it has some.
@@ -30,7 +29,6 @@ import { call } from "./client.mjs";
 
 /** About what V8 takes in a container of 512 MiB, as the manifests have it. */
 const HEAP_MB = 256;
-const READY_WITHIN_MS = 15_000;
 
 const file = (/** @type {string} */ path) => fileURLToPath(new URL(path, import.meta.url));
 
@@ -65,9 +63,9 @@ export async function openArena({ tls, workers, withRedis }, stops) {
   const directory = await mkdtemp(join(tmpdir(), "tilegate-attack-"));
   stops.add(() => rm(directory, { recursive: true, force: true }));
   const postgres = await startPostgres();
-  stops.add(postgres.stop);
+  stops.add(async () => postgres[Symbol.asyncDispose]());
   const redis = withRedis ? await startRedis() : undefined;
-  if (redis) stops.add(redis.stop);
+  if (redis) stops.add(async () => redis[Symbol.asyncDispose]());
   // Empty is absent: without Redis but for the attacks that ask for it.
   const fixture = await createFixture({ databaseUrl: postgres.url, redisUrl: "", directory });
   const certificate = tls ? createCertificate(directory) : {};
@@ -80,16 +78,18 @@ export async function openArena({ tls, workers, withRedis }, stops) {
       const port = await freePort();
       const env = { ...common, PORT: String(port), ...(asked && redis && { REDIS_URL: redis.url }) };
       const node = ["--import", file("probe.mjs"), `--max-old-space-size=${HEAP_MB}`];
-      const started = startNode([...node, file("../dist/main.js"), "serve"], { env });
+      const started = startNode([...node, ...tilegateArgs(["serve"])], { env, channel: true });
       stops.add(started.stop);
       /** @type {string | undefined} */
       let ended;
-      // No message announces it.
-      const end = started.hear("end").then(String, (error) => {
-        ended = reasonOf(error);
+      const end = started.finished.then(({ stderr }) => {
+        ended = reasonOf(stderr);
         return ended;
       });
-      await Promise.race([untilReady(port, tls), end.then((reason) => Promise.reject(new Error(reason)))]);
+      await Promise.race([
+        untilReady({ port, tls }),
+        end.then((reason) => Promise.reject(new Error(reason))),
+      ]);
       return {
         port,
         tls,
@@ -109,9 +109,8 @@ export async function openArena({ tls, workers, withRedis }, stops) {
   };
 }
 
-/** Of what a process said last: the line that tells most. @param {Error} error */
-function reasonOf({ message }) {
-  const [said = ""] = message.split(" ended: ").slice(1);
+/** Of what a process said: the line that tells most. @param {string} said */
+function reasonOf(said) {
   const telling = /FATAL ERROR.*/.exec(said) ?? /Error:.*/.exec(said);
   return telling?.[0].slice(0, 200) ?? (said.trim().slice(0, 200) || "it was killed");
 }
@@ -123,14 +122,4 @@ function createCertificate(directory) {
   const name = ["-subj", "/CN=tilegate", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"];
   execFileSync("openssl", ["req", ...kind, ...name, "-keyout", key, "-out", cert], { stdio: "ignore" });
   return { TLS_CERT_FILE: cert, TLS_KEY_FILE: key };
-}
-
-/** @param {number} port @param {boolean} tls */
-async function untilReady(port, tls) {
-  for (const end = Date.now() + READY_WITHIN_MS; Date.now() < end; ) {
-    const { status } = await call({ port, tls }, { method: "GET", path: "/readyz" });
-    if (status === 200) return;
-    await delay(10);
-  }
-  throw new Error("the service did not become ready");
 }

@@ -1,4 +1,3 @@
-// @ts-check
 // A process of an attacker's own, so that its work is not the server's. It keeps what it has opened until it is killed.
 const [module = "", name = ""] = process.argv.slice(2);
 

@@ -1,4 +1,3 @@
-// @ts-check
 import { bodies, hundredBodies } from "./attacks/bodies.mjs";
 import { connectionFlood, endlessHeaders, fin } from "./attacks/connections.mjs";
 import { anonymousCold, fatDatasets } from "./attacks/datasets.mjs";

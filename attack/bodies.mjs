@@ -1,9 +1,8 @@
-// @ts-check
 // Bodies that cost a server more than their sender, made from what the descriptors say: each method's lists filled with
 // items of two bytes, fields that it doesn't know, one message again and again, nesting without end.
 import { readdirSync } from "node:fs";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
-import { grpcFrame } from "../bench/requests.mjs";
+import { grpcFrame } from "../harness/grpc-frame.mjs";
 
 /**
  * @typedef {object} Shape

@@ -1,4 +1,3 @@
-// @ts-check
 import http from "node:http";
 import { connect as connectHttp2 } from "node:http2";
 import https from "node:https";

@@ -1,4 +1,3 @@
-// @ts-check
 // The honest clients, a process of their own: a map that asks for batches over connections that it keeps, and a prober
 // that opens one each time. They begin at a fixed rate, and their time counts from when they were to begin. Who is told to come
 // back does so, once.

@@ -1,4 +1,3 @@
-// @ts-check
 // Loaded into the attacked server (node --import): answers over the IPC channel how long its event loop was held up.
 import cluster from "node:cluster";
 import { monitorEventLoopDelay } from "node:perf_hooks";

@@ -1,4 +1,3 @@
-// @ts-check
 // What Linux tells of a running server: of its process and, where it has workers, of theirs, in all.
 import { readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 

@@ -1,4 +1,3 @@
-// @ts-check
 /**
  * @typedef {import("./stage.mjs").Check} Check
  * @typedef {object} Row

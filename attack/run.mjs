@@ -1,4 +1,3 @@
-// @ts-check
 // `npm run attack`: abuses the service that dist/ holds, and tells what that cost it. docs/attacks.md tells how to read it.
 import { parseArgs } from "node:util";
 import { createStops, openArena } from "./arena.mjs";

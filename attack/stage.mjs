@@ -1,9 +1,9 @@
-// @ts-check
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
-import { OTHER_CORE, startNode } from "../bench/processes.mjs";
 import { batchRequest, singleRequest, verifyRequest } from "../bench/requests.mjs";
+import { OTHER_CORE } from "../harness/cores.mjs";
+import { startNode } from "../harness/node-process.mjs";
 import { call, createAgent, openSession } from "./client.mjs";
 import { cpuSeconds, highestMb, resetHighest, residentMb, socketsOf, socketsTo } from "./processes.mjs";
 
@@ -66,7 +66,7 @@ const file = (/** @type {string} */ path) => fileURLToPath(new URL(path, import.
  * @param {{ short: boolean, isWarm: boolean }} options @returns {Promise<Stage>}
  */
 export async function openStage({ fixture, databasePorts }, target, { short, isWarm }) {
-  /** @type {import("../bench/processes.mjs").NodeProcess[]} */
+  /** @type {import("../harness/node-process.mjs").NodeProcess[]} */
   const attackers = [];
   const { pid, port, tls } = target;
   const ownSockets = () => {
@@ -77,7 +77,7 @@ export async function openStage({ fixture, databasePorts }, target, { short, isW
   if (!isWarm) await warmUp(target, fixture, short ? SHORT_WARM_CALLS : WARM_CALLS);
   await delay(100);
   const idle = new Set(ownSockets());
-  const clients = startNode([file("honest.mjs")]);
+  const clients = startNode([file("honest.mjs")], { channel: true });
   await clients.hear("ready");
   const ids = fixture.datasets.slice(0, HONEST_BATCH).map(({ id }) => id);
   clients.tell({ start: { port, tls, ids } });
@@ -127,7 +127,10 @@ export async function openStage({ fixture, databasePorts }, target, { short, isW
     grownAtMost: (max) => ({ what: "memory +", value: highest() - beforeMb, max, unit: "MB" }),
     async attack(module, name, options = {}) {
       throwIfOver();
-      const attacker = startNode([file("attacker.mjs"), module, name], { core: OTHER_CORE });
+      const attacker = startNode([file("attacker.mjs"), module, name], {
+        core: OTHER_CORE,
+        channel: true,
+      });
       attackers.push(attacker);
       await attacker.hear("ready");
       const outcome = attacker.hear("outcome");

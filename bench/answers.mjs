@@ -1,4 +1,3 @@
-// @ts-check
 // Whether an answer of a measured server is right: decoded with the generated code, every signature made again.
 import { createHmac } from "node:crypto";
 import { fromBinary, fromJsonString } from "@bufbuild/protobuf";

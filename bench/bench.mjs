@@ -1,21 +1,22 @@
-// @ts-check
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
 import pg from "pg";
+import { SERVER_CORE } from "../harness/cores.mjs";
+import { startNode } from "../harness/node-process.mjs";
+import { freePort } from "../harness/ports.mjs";
+import { tilegateArgs, untilReady } from "../harness/tilegate.mjs";
 import { startPostgres, startRedis } from "./databases.mjs";
 import { createFixture, SIGNING_KEY } from "./fixture.mjs";
 import { startGenerator } from "./generator/start.mjs";
-import { freePort, SERVER_CORE, startNode } from "./processes.mjs";
 import { batchRequest } from "./requests.mjs";
 
 /**
  * @typedef {import("./generator/main.mjs").Job} Job
  * @typedef {import("./generator/main.mjs").Outcome} Outcome
- * @typedef {{ port: number, process: import("./processes.mjs").NodeProcess }} Server
+ * @typedef {{ port: number, process: import("../harness/node-process.mjs").NodeProcess }} Server
  *
  * @typedef {object} Bench What all rows work with.
  * @property {import("./fixture.mjs").Fixture} fixture
@@ -28,8 +29,6 @@ import { batchRequest } from "./requests.mjs";
  * @property {Record<string, string>} versions Of the databases.
  * @property {() => Promise<void>} stop Ends every process.
  */
-
-const READY_WITHIN_MS = 15_000;
 
 const file = (/** @type {string} */ path) => fileURLToPath(new URL(path, import.meta.url));
 
@@ -53,9 +52,9 @@ async function open(stops) {
   const directory = await mkdtemp(join(tmpdir(), "tilegate-bench-"));
   stops.push(() => rm(directory, { recursive: true, force: true }));
   const postgres = await startPostgres();
-  stops.push(postgres.stop);
+  stops.push(async () => postgres[Symbol.asyncDispose]());
   const redis = await startRedis();
-  stops.push(redis.stop);
+  stops.push(async () => redis[Symbol.asyncDispose]());
   const sql = new pg.Client({ connectionString: postgres.url });
   await sql.connect();
   stops.push(() => sql.end());
@@ -67,10 +66,10 @@ async function open(stops) {
   async function startTilegate({ env = {}, core = SERVER_CORE } = {}) {
     const port = await freePort();
     const all = { ...fixture.env, PORT: String(port), ...env };
-    const started = startNode([file("../dist/main.js"), "serve"], { core, env: all });
+    const started = startNode(tilegateArgs(["serve"]), { core, env: all, channel: true });
     stops.push(started.stop);
-    // Rejects if the process ends, which no message announces.
-    await Promise.race([untilReady(port), started.hear("end")]);
+    // Its log is silent. Rejects if the process ends, which no message announces.
+    await Promise.race([untilReady({ port }), started.hear("end")]);
     return { port, process: started };
   }
 
@@ -92,7 +91,11 @@ async function open(stops) {
   async function startServer(name) {
     const env = { ...fixture.env };
     const [program = "", ...flags] = name.split(" ");
-    const started = startNode([file(`servers/${program}.mjs`), told, ...flags], { core: SERVER_CORE, env });
+    const started = startNode([file(`servers/${program}.mjs`), told, ...flags], {
+      core: SERVER_CORE,
+      env,
+      channel: true,
+    });
     stops.push(started.stop);
     const { port } = /** @type {{ port: number }} */ (await started.hear("listening"));
     return { port, process: started };
@@ -119,14 +122,4 @@ async function versionsOf(sql, redisUrl) {
   const info = await redis.info("server");
   redis.disconnect();
   return { postgres: rows[0].server_version, redis: /redis_version:(\S+)/.exec(info)?.[1] ?? "" };
-}
-
-/** @param {number} port */
-async function untilReady(port) {
-  for (const end = Date.now() + READY_WITHIN_MS; Date.now() < end; ) {
-    const response = await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => undefined);
-    if (response?.status === 200) return;
-    await delay(5);
-  }
-  throw new Error("the service did not become ready");
 }

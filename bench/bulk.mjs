@@ -1,12 +1,10 @@
-// @ts-check
-
 import { createVault } from "../dist/domain/api-keys/vault.js";
 import { generateSecret } from "../dist/domain/identity/secret.js";
 
 /**
  * Inserts public vector datasets, past the service and its caches.
  * @param {import("./bench.mjs").Bench} bench @param {string} prefix Of their table names. @param {number} count
- * @returns {Promise<string[]>} Their ids.
+ * @returns {Promise<import("./fixture.mjs").BenchDataset[]>}
  */
 export async function insertDatasets({ sql, fixture }, prefix, count) {
   const { rows } = await sql.query(
@@ -14,11 +12,11 @@ export async function insertDatasets({ sql, fixture }, prefix, count) {
        reader_subjects, bounds, minzoom, maxzoom, tile_size, format, cache_version, revision, created, changed)
      SELECT gen_random_uuid(), $1, 'vector', 'Layer ' || n, $2 || n, $2 || n, 'public', 'published', '{}', '{}', '{}', 0, 22,
        256, 'png', 1, 1, now(), now()
-     FROM generate_series(1, $3::int) n RETURNING id`,
+     FROM generate_series(1, $3::int) n RETURNING id, table_name AS "tableName", scope`,
     [fixture.accountId, prefix, count],
   );
   await sql.query("ANALYZE datasets");
-  return rows.map(({ id }) => id);
+  return rows.map((row) => ({ ...row, kind: "vector" }));
 }
 
 /**
@@ -47,7 +45,8 @@ export async function insertKeys({ sql }, count) {
  * Gives the keys that a page shows tokens that can be opened.
  * @param {import("./bench.mjs").Bench} bench @param {string} accountId
  * @param {number} offset Of the page in the listing, newest first. @param {number} limit
- * @returns {Promise<bigint>} The position from which a listing begins with this page.
+ * @returns {Promise<{ before: bigint, tokens: readonly string[] }>} The position from which a listing begins with this page, and
+ *   its tokens.
  */
 export async function sealPage({ sql, fixture }, accountId, offset, limit) {
   const { rows } = await sql.query(
@@ -55,7 +54,10 @@ export async function sealPage({ sql, fixture }, accountId, offset, limit) {
     [accountId, offset, limit],
   );
   const vault = createVault([Buffer.from(fixture.env.ENCRYPTION_KEYS ?? "", "base64")]);
-  const sealed = rows.map(({ id }) => vault.seal(generateSecret("tgk_"), { apiKeyId: id, role: "current" }));
+  const tokens = rows.map(() => generateSecret("tgk_"));
+  const sealed = rows.map(({ id }, index) =>
+    vault.seal(tokens[index] ?? "", { apiKeyId: id, role: "current" }),
+  );
   await sql.query(
     `UPDATE api_keys SET current_hash = hash, current_ciphertext = ciphertext
      FROM unnest($1::uuid[], $2::bytea[], $3::bytea[]) AS sealed (id, hash, ciphertext) WHERE api_keys.id = sealed.id`,
@@ -65,5 +67,5 @@ export async function sealPage({ sql, fixture }, accountId, offset, limit) {
       sealed.map(({ ciphertext }) => Buffer.from(ciphertext)),
     ],
   );
-  return BigInt(rows[0].seq) + 1n;
+  return { before: BigInt(rows[0].seq) + 1n, tokens };
 }

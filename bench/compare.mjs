@@ -1,19 +1,23 @@
-// @ts-check
 import { median } from "./statistics.mjs";
 
 /**
  * @typedef {object} Contestant
  * @property {string} name
- * @property {string} server
+ * @property {string | import("./bench.mjs").Server} server As bench.server() names it, or one that runs.
  * @property {readonly import("./generator/main.mjs").Request[]} requests
+ * @property {readonly number[]} [order] As of a job.
  * @property {number} [inFlight]
- * @property {(sample: Buffer, period: import("./answers.mjs").Period) => void} [check] Throws for a wrong answer.
+ * @property {(sample: Buffer, period: import("./answers.mjs").Period, request: number) => void} [check] Throws for a wrong
+ *   answer to the request at that index.
  *
  * @typedef {object} Measurement
  * @property {number} callsPerSecond
  * @property {number} cpuMicroseconds The server's CPU time for a call, all its threads.
  * @property {number} serverPercent Of a core, and so the generator's: who is at 100 is what was measured.
  * @property {number} generatorPercent
+ * @property {import("./generator/main.mjs").Outcome["milliseconds"]} milliseconds Of an open loop.
+ *
+ * @typedef {Exclude<keyof Measurement, "milliseconds">} Rate
  *
  * @typedef {{ rounds: number, seconds: number }} Effort
  */
@@ -30,13 +34,15 @@ export async function compare(bench, contestants, { rounds, seconds }) {
   const results = new Map(contestants.map(({ name }) => [name, []]));
   for (const contestant of contestants) await warmUp(bench, contestant);
   for (let round = 0; round < rounds; round++) {
-    const order = round % 2 === 0 ? contestants : contestants.toReversed();
-    for (const contestant of order) {
-      results.get(contestant.name)?.push(await measure(bench, contestant, seconds));
+    for (const contestant of inTurn(contestants, round)) {
+      results.get(contestant.name)?.push(await measure(bench, contestant, { seconds }));
     }
   }
   return results;
 }
+
+/** Forward in one round, backward in the next. @template T @param {readonly T[]} all @param {number} round */
+export const inTurn = (all, round) => (round % 2 === 0 ? all : all.toReversed());
 
 /** So many calls make the compiler's work; on a busy machine they may take long. */
 const WARM_CALLS = 5_000;
@@ -44,7 +50,7 @@ const WARM_SECONDS = 8;
 
 /** @param {import("./bench.mjs").Bench} bench @param {Contestant} contestant */
 async function warmUp(bench, { server, requests, inFlight }) {
-  const { port } = await bench.server(server);
+  const { port } = await running(bench, server);
   await bench.load({
     port,
     requests,
@@ -54,38 +60,43 @@ async function warmUp(bench, { server, requests, inFlight }) {
   });
 }
 
+/** @param {import("./bench.mjs").Bench} bench @param {Contestant["server"]} server */
+const running = async (bench, server) => (typeof server === "string" ? await bench.server(server) : server);
+
 /**
- * @param {import("./bench.mjs").Bench} bench @param {Contestant} contestant @param {number} seconds
+ * @param {import("./bench.mjs").Bench} bench @param {Contestant} contestant
+ * @param {Pick<import("./generator/main.mjs").Job, "seconds" | "maxCalls" | "callsPerSecond">} pace
  * @returns {Promise<Measurement>}
  */
-async function measure(bench, { name, server, requests, inFlight, check }, seconds) {
-  const { port, process } = await bench.server(server);
+export async function measure(bench, { name, server, requests, order, inFlight, check }, pace) {
+  const { port, process } = await running(bench, server);
   const before = await process.usage();
   const begin = Date.now() / 1000;
   const outcome = await bench
-    .load({ port, requests, seconds, ...(inFlight && { inFlight }) })
+    .load({ port, requests, ...pace, ...(order && { order }), ...(inFlight && { inFlight }) })
     .catch((error) => Promise.reject(new Error(`${name}: ${error.message}`)));
   const end = Date.now() / 1000;
   const after = await process.usage();
-  for (const sample of outcome.samples) check?.(sample, { begin, end });
+  for (const [index, sample] of outcome.samples.entries()) check?.(sample, { begin, end }, index);
   const cpuSeconds = after.cpuSeconds - before.cpuSeconds;
   return {
     callsPerSecond: outcome.calls / outcome.seconds,
     cpuMicroseconds: (cpuSeconds / outcome.calls) * 1e6,
     serverPercent: (cpuSeconds / outcome.seconds) * 100,
     generatorPercent: (outcome.cpuSeconds / outcome.seconds) * 100,
+    milliseconds: outcome.milliseconds,
   };
 }
 
 /**
  * `a` against `b`, for each round.
- * @param {readonly Measurement[]} a @param {readonly Measurement[]} b @param {keyof Measurement} what
+ * @param {readonly Measurement[]} a @param {readonly Measurement[]} b @param {Rate} what
  */
 export const ratios = (a, b, what) => a.map((each, round) => each[what] / (b[round]?.[what] ?? Number.NaN));
 
 /** Medians over the rounds. @param {readonly Measurement[]} measurements */
 export function summarize(measurements) {
-  const of = (/** @type {keyof Measurement} */ what) => median(measurements.map((each) => each[what]));
+  const of = (/** @type {Rate} */ what) => median(measurements.map((each) => each[what]));
   return {
     calls_per_second: Math.round(of("callsPerSecond")),
     cpu_us_per_call: round(of("cpuMicroseconds"), 1),

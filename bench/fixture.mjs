@@ -1,10 +1,7 @@
-// @ts-check
-import { execFile } from "node:child_process";
 import { createHmac, randomBytes, randomUUID } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { promisify } from "node:util";
-import { ROOT } from "./processes.mjs";
+import { runTilegate } from "../harness/tilegate.mjs";
 
 /** Of 50 datasets: the demo catalog's proportion. Makes answers of 10.9 kB JSON. */
 const RASTER_EVERY = 10;
@@ -92,10 +89,8 @@ export async function createFixture({ databaseUrl, redisUrl, directory }) {
 
 /** @param {Record<string, string>} env @param {readonly string[]} args @returns {Promise<Record<string, string>>} */
 async function tilegate(env, args) {
-  const command = [join(ROOT, "dist/main.js"), ...args, "--json"];
-  const { stdout } = await promisify(execFile)(process.execPath, command, {
-    env: { PATH: process.env.PATH, ...env },
-  });
+  const { code, stdout, stderr } = await runTilegate([...args, "--json"], env);
+  if (code !== 0) throw new Error(`tilegate ${args.join(" ")}: ${stderr}`);
   return JSON.parse(stdout);
 }
 

@@ -1,9 +1,8 @@
-// @ts-check
 import { execFileSync } from "node:child_process";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { cpus, release, totalmem, type } from "node:os";
 import { dirname } from "node:path";
-import { ROOT } from "./processes.mjs";
+import { ROOT } from "../harness/node-process.mjs";
 
 /**
  * @typedef {object} Row

@@ -1,4 +1,3 @@
-// @ts-check
 import { create, toBinary, toJson } from "@bufbuild/protobuf";
 import {
   ListApiKeysRequestSchema,
@@ -8,6 +7,7 @@ import {
   BatchGetTileTokensRequestSchema,
   GetTileTokenRequestSchema,
 } from "../dist/gen/proto/tilegate/v1/tile_token_service_pb.js";
+import { grpcFrame } from "../harness/grpc-frame.mjs";
 import { ORIGIN } from "./fixture.mjs";
 
 /**
@@ -35,8 +35,7 @@ export const batchRequest = (protocol, ids, credential) =>
   );
 
 /**
- * A batch in JSON in so many spellings that none comes twice within the second that answers are remembered: white space may
- * follow.
+ * A batch in JSON in 16,384 spellings, of which some hundred answers are remembered for a second: white space may follow.
  * @param {readonly string[]} ids @param {Headers} credential @returns {Request[]}
  */
 export const batchSpellings = (ids, credential) =>
@@ -53,13 +52,16 @@ export const batchSpellings = (ids, credential) =>
 export const singleRequest = (protocol, id, credential) =>
   unary(protocol, `${TOKENS}/GetTileToken`, GetTileTokenRequestSchema, { datasetId: id }, credential);
 
-/** Over gRPC, by a backend. @param {string} token @param {Headers} credential @returns {Request} */
-export const verifyRequest = (token, credential) =>
+/**
+ * Over gRPC, by a backend.
+ * @param {string} token @param {Headers} credential @param {string} [datasetId] Which the key is to open. @returns {Request}
+ */
+export const verifyRequest = (token, credential, datasetId = "") =>
   unary(
     "grpc",
     "/tilegate.v1.ApiKeyService/VerifyApiKey",
     VerifyApiKeyRequestSchema,
-    { token, origin: ORIGIN, userAgent: COMMON["user-agent"] },
+    { token, origin: ORIGIN, userAgent: COMMON["user-agent"], datasetId },
     credential,
   );
 
@@ -67,10 +69,13 @@ export const verifyRequest = (token, credential) =>
 export const restRequest = (ids, credential) =>
   http1("POST", "/api/tiles/tokens/", JSON.stringify({ dataset_ids: ids }), credential);
 
-/** A page of 50 keys, over gRPC, by the operator. @param {string} accountId @param {string} cursor @param {string} token @returns {Request} */
-export const listRequest = (accountId, cursor, token) =>
+/**
+ * A page of 50 keys, by the operator.
+ * @param {Protocol} protocol @param {string} accountId @param {string} cursor @param {string} token @returns {Request}
+ */
+export const listRequest = (protocol, accountId, cursor, token) =>
   unary(
-    "grpc",
+    protocol,
     "/tilegate.v1.ApiKeyService/ListApiKeys",
     ListApiKeysRequestSchema,
     { accountId, cursor, limit: 50 },
@@ -109,13 +114,6 @@ function unary(protocol, path, schema, init, credential) {
     headers: Object.entries({ ...pseudo, ...own, ...COMMON, ...credential }),
     body: protocol === "grpc" ? grpcFrame(bytes) : bytes,
   };
-}
-
-/** @param {Buffer} message */
-export function grpcFrame(message) {
-  const prefix = Buffer.alloc(5);
-  prefix.writeUInt32BE(message.length, 1);
-  return Buffer.concat([prefix, message]);
 }
 
 /** @param {string} method @param {string} path @param {string} body @param {Headers} headers @returns {Request} */

@@ -1,4 +1,3 @@
-// @ts-check
 // `npm run bench`: measures what dist/ holds. docs/performance.md tells how to read the result.
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";

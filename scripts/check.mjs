@@ -3,12 +3,12 @@ import { spawnSync } from "node:child_process";
 
 const steps = [
   ["format and lint", "npx biome ci ."],
-  ["generated code", "npm run --silent generate"],
+  ["build", "npm run --silent build"],
   ["types", "npx tsc -p tsconfig.json"],
   ["Protobuf format", "npx buf format --diff --exit-code proto"],
   ["Protobuf lint", "npx buf lint"],
   ["Protobuf compatibility", "node scripts/breaking.mjs"],
-  ["tests", "npm test"],
+  ["tests", "npx vitest run"],
 ];
 
 for (const [name, command] of steps) {

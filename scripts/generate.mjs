@@ -2,13 +2,14 @@
 // Works offline: third-party .proto sources are assembled from installed packages, and Prisma's
 // schema engine, which `prisma generate` would download and not use, is replaced by a placeholder.
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { printProtoFile } from "./print-proto.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
+const generated = join(root, "src/gen/proto");
 const thirdParty = join(root, "node_modules/.cache/tilegate/proto");
 
 function run(command, args, env = {}) {
@@ -17,6 +18,13 @@ function run(command, args, env = {}) {
     env: { ...process.env, PATH: `${join(root, "node_modules/.bin")}:${process.env.PATH}`, ...env },
     stdio: ["ignore", "pipe", "inherit"],
   });
+}
+
+/** What clients get as tilegate/proto: our API, and the details that its errors carry. */
+function printIndex() {
+  const ours = readdirSync(join(generated, "tilegate/v1")).map((name) => `tilegate/v1/${name}`);
+  const modules = [...ours.sort(), "google/rpc/error_details_pb.ts"];
+  return modules.map((path) => `export * from "./${path.replace(/\.ts$/, ".js")}";\n`).join("");
 }
 
 rmSync(thirdParty, { recursive: true, force: true });
@@ -29,9 +37,10 @@ for (const [from, to] of Object.entries(copies)) {
 }
 const validate = join(thirdParty, "buf/validate/validate.proto");
 mkdirSync(dirname(validate), { recursive: true });
-writeFileSync(validate, printProtoFile(file_buf_validate_validate));
+writeFileSync(validate, printProtoFile(file_buf_validate_validate, "@bufbuild/protovalidate, Apache-2.0"));
 
 run("buf", ["generate"]);
+writeFileSync(join(generated, "index.ts"), printIndex());
 run("prisma", ["generate", "--no-hints"], {
   PRISMA_SCHEMA_ENGINE_BINARY: process.env.PRISMA_SCHEMA_ENGINE_BINARY ?? process.execPath,
 });

@@ -1,6 +1,6 @@
 // Prints a Protobuf file descriptor as .proto source: no package ships buf/validate/validate.proto,
-// but @bufbuild/protovalidate exports its descriptor. Options other than defaults are left out: buf
-// needs the shape only, and at run time our generated code imports the package's own descriptor.
+// but @bufbuild/protovalidate exports its descriptor. The rules' own expressions are left out: compilers
+// need the shape only, and at run time generated code imports the descriptor of a protovalidate package.
 import { isFieldSet } from "@bufbuild/protobuf";
 import {
   FieldDescriptorProtoSchema,
@@ -41,12 +41,25 @@ function* extensions(fields) {
   for (const field of fields) yield `extend ${field.extendee} { ${fieldLine(field)} }`;
 }
 
-/** The source of `file`, a DescFile whose messages use neither maps nor groups. */
-export function printProtoFile({ proto }) {
+/** Where generated code finds that of such a package, by language. */
+function* fileOptions({ goPackage, javaPackage, javaOuterClassname, javaMultipleFiles } = {}) {
+  if (goPackage) yield `option go_package = "${goPackage}";`;
+  if (javaPackage) yield `option java_package = "${javaPackage}";`;
+  if (javaOuterClassname) yield `option java_outer_classname = "${javaOuterClassname}";`;
+  if (javaMultipleFiles) yield "option java_multiple_files = true;";
+}
+
+/**
+ * The source of `file`, a DescFile whose messages use neither maps nor groups.
+ * @param from whose it is, for the first line
+ */
+export function printProtoFile({ proto }, from) {
   return [
+    `// Printed from the descriptor in ${from}: the shape alone, without comments.`,
     `syntax = "${proto.syntax || "proto2"}";`,
     `package ${proto.package};`,
     ...proto.dependency.map((path) => `import "${path}";`),
+    ...fileOptions(proto.options),
     ...proto.messageType.flatMap((type) => [...message(type)]),
     ...proto.enumType.flatMap((type) => [...enumeration(type)]),
     ...extensions(proto.extension),

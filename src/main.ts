@@ -1,6 +1,9 @@
-#!/usr/bin/env node
-import "./v8-flags.js";
-import { run } from "./cli/run.js";
+#!/usr/bin/env -S node --max-semi-space-size=4
+import { setRunTimeFlags } from "./v8-flags.js";
+
+setRunTimeFlags();
+// Not before: it brings WebAssembly with it.
+const { run } = await import("./cli/run.js");
 
 const code = await run(process.argv.slice(2), process.env);
 if (code !== undefined) process.exitCode = code;

@@ -16,23 +16,11 @@ const ALLOWED: Record<string, string[]> = {
   jwt: ["jwt", "domain", "json"],
   schema: ["schema", "domain", "json", "gen/proto"],
   server: ["server", "gen/proto"],
-  "fast-path": [
-    "fast-path",
-    "domain",
-    "front",
-    "rpc",
-    "rest",
-    "schema",
-    "server",
-    "gen/proto",
-    "stores/within.js",
-  ],
   config: ["config", "jwt", "stores/redis/url.js"],
   compose: [
     "compose",
     "config",
     "domain",
-    "fast-path",
     "front",
     "jwt",
     "rest",
@@ -55,6 +43,7 @@ const ALLOWED: Record<string, string[]> = {
     "server",
     "stores",
     "gen/proto",
+    "v8-flags.js",
   ],
 };
 
@@ -94,6 +83,23 @@ test("every folder is told of", () => {
   expect(folders.map(({ name }) => name).filter((name) => name !== "gen")).toEqual(
     Object.keys(ALLOWED).toSorted(),
   );
+});
+
+/** The domain's folders: each may know those before it. */
+const DOMAIN = ["identity", "accounts", "datasets", "access", "api-keys", "tile-tokens", "authentication"];
+
+test("no arrow between the domain's folders runs back up", () => {
+  const folders = readdirSync(join(src, "domain"), { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => name);
+  expect(folders.toSorted()).toEqual(DOMAIN.toSorted());
+  const back = DOMAIN.flatMap((folder, floor) =>
+    importsOf(`domain/${folder}`).filter(({ from }) => {
+      const [, other] = /^\.\.\/([\w-]+)\//.exec(from) ?? [];
+      return other !== undefined && DOMAIN.indexOf(other) >= floor;
+    }),
+  );
+  expect(back).toEqual([]);
 });
 
 test("what starts the process leaves the rest to the command line", () => {

@@ -1,4 +1,3 @@
-// @ts-check
 import { abusiveRequests } from "../bodies.mjs";
 import { call, callGrpc, createAgent, openSession } from "../client.mjs";
 
@@ -133,6 +132,7 @@ export const attackers = {
   /** @param {import("../client.mjs").Address & { sizes: number[], only: string[], volleys: number }} options */
   async atOnce({ port, tls, sizes, only, volleys }) {
     const address = { port, tls };
+    /** @type {import("../bodies.mjs").Request[]} */
     const requests = [];
     for await (const request of abusiveRequests({ sizes, only })) {
       // What is compressed costs its sender nothing.

@@ -1,6 +1,5 @@
-// @ts-check
 import { setTimeout as delay } from "node:timers/promises";
-import { grpcFrame } from "../../bench/requests.mjs";
+import { grpcFrame } from "../../harness/grpc-frame.mjs";
 import {
   ACK,
   connectEvent,

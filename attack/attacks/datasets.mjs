@@ -1,4 +1,3 @@
-// @ts-check
 import { randomUUID } from "node:crypto";
 import { getOption } from "@bufbuild/protobuf";
 import { field as fieldRules } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";

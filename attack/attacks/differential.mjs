@@ -1,10 +1,9 @@
-// @ts-check
 import { randomInt } from "node:crypto";
 import { gzipSync } from "node:zlib";
 import { ORIGIN } from "../../bench/fixture.mjs";
 import { openHttp1 } from "../../bench/generator/http1.mjs";
 import { openHttp2, prepareHttp2 } from "../../bench/generator/http2.mjs";
-import { grpcFrame } from "../../bench/requests.mjs";
+import { grpcFrame } from "../../harness/grpc-frame.mjs";
 import { call } from "../client.mjs";
 
 const PAIRS = 100_000;
@@ -20,7 +19,7 @@ const PUBLIC_IDS = 3;
 /** @type {import("../stage.mjs").Attack} */
 export const differential = {
   name: "differential",
-  description: `${PAIRS} random questions, each by the fast path and by the plain one, several callers in each second`,
+  description: `${PAIRS} random questions, each to the codecs of the hot RPCs and to the framework, several callers in each second`,
   cleartextOnly: true,
   async run(stage) {
     const { fixture, short } = stage;
@@ -114,7 +113,7 @@ function createQuestions(random, { credentials, keys, ids }) {
   };
 }
 
-/** What the fast path leaves to the plain one, though it means the same. */
+/** What the codecs leave to the framework, though it means the same. */
 const PLAIN = /** @type {const} */ (["content-encoding", "identity"]);
 /** Over gRPC: a deadline below 10 s. */
 const PLAIN_GRPC = /** @type {const} */ (["grpc-timeout", "9S"]);
@@ -305,7 +304,7 @@ export const attackers = {
 const secondNow = () => Math.floor(Date.now() / 1000);
 
 /**
- * Whether the two are two: the plain path compresses for who accepts it, the fast path never.
+ * Whether the two are two: the framework compresses for who accepts it, the codecs never.
  * @param {(slot: number, question: Question, extra: Fields) => Promise<Answer>} ask @param {readonly string[]} ids
  */
 async function tellApart(ask, ids) {

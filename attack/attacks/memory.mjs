@@ -1,4 +1,3 @@
-// @ts-check
 import { constants } from "node:http2";
 import { setTimeout as delay } from "node:timers/promises";
 import { gzipSync } from "node:zlib";

@@ -1,6 +1,5 @@
-// @ts-check
 import { setTimeout as delay } from "node:timers/promises";
-import { grpcFrame } from "../../bench/requests.mjs";
+import { grpcFrame } from "../../harness/grpc-frame.mjs";
 import { openSession } from "../client.mjs";
 
 export const REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";

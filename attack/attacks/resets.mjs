@@ -1,4 +1,3 @@
-// @ts-check
 import { setTimeout as delay } from "node:timers/promises";
 import { parseFrames } from "../../bench/generator/http2-frames.mjs";
 import {

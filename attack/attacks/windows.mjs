@@ -1,7 +1,6 @@
-// @ts-check
 import { setTimeout as delay } from "node:timers/promises";
 import { parseFrames } from "../../bench/generator/http2-frames.mjs";
-import { grpcFrame } from "../../bench/requests.mjs";
+import { grpcFrame } from "../../harness/grpc-frame.mjs";
 import {
   ACK,
   DATA,

@@ -1,5 +1,3 @@
-// @ts-check
-
 /** What stands for a status where a gRPC answer has no message. */
 export const GRPC_ERROR = 500;
 

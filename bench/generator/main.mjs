@@ -1,4 +1,3 @@
-// @ts-check
 // The load generator: a process of its own, told over its IPC channel what to send.
 import { openHttp1 } from "./http1.mjs";
 import { openHttp2, prepareHttp2 } from "./http2.mjs";

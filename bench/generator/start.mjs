@@ -1,6 +1,6 @@
-// @ts-check
 import { fileURLToPath } from "node:url";
-import { OTHER_CORE, startNode } from "../processes.mjs";
+import { OTHER_CORE } from "../../harness/cores.mjs";
+import { startNode } from "../../harness/node-process.mjs";
 
 /**
  * Starts a load generator, on the core that the measured servers don't have.
@@ -8,7 +8,10 @@ import { OTHER_CORE, startNode } from "../processes.mjs";
  *   stop(): Promise<void> }>} `load`: one job at a time.
  */
 export async function startGenerator() {
-  const started = startNode([fileURLToPath(new URL("main.mjs", import.meta.url))], { core: OTHER_CORE });
+  const started = startNode([fileURLToPath(new URL("main.mjs", import.meta.url))], {
+    core: OTHER_CORE,
+    channel: true,
+  });
   // A message that comes earlier would be lost.
   await started.hear("ready");
   return {

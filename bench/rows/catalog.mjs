@@ -1,53 +1,76 @@
-// @ts-check
+import { checkBatch } from "../answers.mjs";
 import { insertDatasets } from "../bulk.mjs";
-import { round } from "../compare.mjs";
+import { inTurn, measure, ratios, round, summarize } from "../compare.mjs";
 import { batchRequest } from "../requests.mjs";
 import { median, spread } from "../statistics.mjs";
 
 const DATASETS = 100_000;
 const BATCH = 50;
+/** Of the batches: their code is compiled then. */
+const WARM_BATCHES = 200;
+/** A round ends with its batches. */
+const LONGEST_SECONDS = 60;
 
-/** A fresh process that comes to know a large catalog, each dataset cold once, and its memory after that. */
+/**
+ * A fresh process that comes to know a large catalog, each dataset cold once, beside a server by hand that asks for the same
+ * ones and keeps nothing; and its memory after that.
+ */
 /** @type {import("../run.mjs").RowGroup} */
 export const catalog = {
-  ids: ["cold_postgres", "rss_mb"],
+  ids: ["cold_postgres", "cold_vs_handwritten", "rss_mb"],
   async run(bench, wanted, { rounds, seconds }) {
-    const ids = await insertDatasets(bench, "catalog_", DATASETS);
-    const { port, process } = await bench.startTilegate();
-    const idle = await process.usage();
+    const datasets = await insertDatasets(bench, "catalog_", DATASETS);
+    const tilegate = await bench.startTilegate();
+    const idle = await tilegate.process.usage();
     const batches = Array.from({ length: DATASETS / BATCH }, (_, index) =>
-      batchRequest("json", ids.slice(index * BATCH, (index + 1) * BATCH), {}),
+      datasets.slice(index * BATCH, (index + 1) * BATCH),
     );
-    const perRound = Math.floor(batches.length / rounds);
-    const rates = [];
-    const costs = [];
+    const contestants = [{ name: "tilegate", server: tilegate, all: /** @type {Measured} */ ([]) }];
+    if (wanted.has("cold_vs_handwritten")) {
+      contestants.push({ name: "handwritten", server: await bench.server("handwritten-cold"), all: [] });
+    }
+    const ask = (
+      /** @type {(typeof contestants)[number]} */ { name, server },
+      /** @type {typeof batches} */ asked,
+    ) =>
+      measure(
+        bench,
+        {
+          name,
+          server,
+          requests: asked.map((batch) =>
+            batchRequest(
+              "json",
+              batch.map(({ id }) => id),
+              {},
+            ),
+          ),
+          check: (sample, period, index) => checkBatch("json", asked[index] ?? [])(sample, period),
+        },
+        { seconds: LONGEST_SECONDS, maxCalls: asked.length },
+      );
+    for (const contestant of contestants) await ask(contestant, batches.slice(0, WARM_BATCHES));
+    const perRound = Math.floor((batches.length - WARM_BATCHES) / rounds);
     for (let index = 0; index < rounds; index++) {
-      const requests = batches.slice(index * perRound, (index + 1) * perRound);
-      const before = await process.usage();
-      const { calls, seconds: took } = await bench.load({
-        port,
-        requests,
-        seconds: 60,
-        maxCalls: requests.length,
-      });
-      const after = await process.usage();
-      rates.push(calls / took);
-      costs.push(((after.cpuSeconds - before.cpuSeconds) / calls) * 1e6);
+      const begin = WARM_BATCHES + index * perRound;
+      for (const contestant of inTurn(contestants, index)) {
+        contestant.all.push(await ask(contestant, batches.slice(begin, begin + perRound)));
+      }
     }
 
     // What it serves most is warm, over every protocol.
-    const { datasets, apiKey } = bench.fixture;
-    const warmIds = datasets.map(({ id }) => id);
+    const { apiKey } = bench.fixture;
+    const warmIds = bench.fixture.datasets.map(({ id }) => id);
     for (const protocol of /** @type {const} */ (["json", "grpc", "binary"])) {
-      await bench.load({
-        port,
-        requests: [batchRequest(protocol, warmIds, { "x-api-key": apiKey })],
-        seconds,
-      });
+      const requests = [batchRequest(protocol, warmIds, { "x-api-key": apiKey })];
+      await bench.load({ port: tilegate.port, requests, seconds });
     }
-    const loaded = await process.usage();
-    await process.stop();
+    const loaded = await tilegate.process.usage();
+    await tilegate.process.stop();
 
+    const [own = [], byHand = []] = contestants.map(({ all }) => all);
+    const rates = own.map(({ callsPerSecond }) => callsPerSecond);
+    const shares = ratios(own, byHand, "callsPerSecond");
     const megabytes = (/** @type {number} */ bytes) => Math.round(bytes / 1e6);
     /** @type {import("../report.mjs").Row[]} */
     const rows = [
@@ -56,13 +79,25 @@ export const catalog = {
         value: Math.round(median(rates)),
         unit: "/s",
         spread: spread(rates).map(Math.round),
-        absolute: { cpu_us_per_call: round(median(costs), 1), datasets_per_call: BATCH },
+        absolute: { tilegate: summarize(own), datasets_per_call: BATCH },
+      },
+      {
+        id: "cold_vs_handwritten",
+        value: round(median(shares), 3),
+        unit: "x",
+        target: 0.5,
+        spread: spread(shares).map((each) => round(each, 3)),
+        absolute: {
+          cpu_ratio: round(median(ratios(byHand, own, "cpuMicroseconds")), 3),
+          tilegate: summarize(own),
+          handwritten: summarize(byHand),
+        },
       },
       {
         id: "rss_mb",
         value: megabytes(loaded.rssBytes),
         unit: "MB",
-        target: 160,
+        target: 280,
         better: "<=",
         absolute: {
           after_start_mb: megabytes(idle.rssBytes),
@@ -74,3 +109,5 @@ export const catalog = {
     return rows.filter(({ id }) => wanted.has(id));
   },
 };
+
+/** @typedef {import("../compare.mjs").Measurement[]} Measured */

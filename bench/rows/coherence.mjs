@@ -1,4 +1,3 @@
-// @ts-check
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { ApiKeyService } from "../../dist/gen/proto/tilegate/v1/api_key_service_pb.js";
@@ -36,7 +35,7 @@ export const coherence = {
     const apiKeys = createClient(ApiKeyService, writer);
     const tokens = createClient(TileTokenService, reader);
     const operator = { headers: { authorization: `Bearer ${env.OPERATOR_TOKEN}` } };
-    const ids = await insertDatasets(bench, "coherence_", 2 * changes);
+    const ids = (await insertDatasets(bench, "coherence_", 2 * changes)).map(({ id }) => id);
     const loads = await Promise.all([one, other].map(({ port }) => keepUnderLoad(bench, port)));
 
     /** @param {() => Promise<unknown>} ask @param {Code} refusal @param {() => Promise<unknown>} change @returns {Promise<Times>} */

@@ -1,4 +1,3 @@
-// @ts-check
 import { checkBatch } from "../answers.mjs";
 import { compare, round, summarize } from "../compare.mjs";
 import { batchRequest, batchSpellings, singleRequest } from "../requests.mjs";

@@ -1,4 +1,3 @@
-// @ts-check
 import { round } from "../compare.mjs";
 import { median, spread } from "../statistics.mjs";
 

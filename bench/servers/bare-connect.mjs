@@ -1,4 +1,3 @@
-// @ts-check
 // Connect with a handler that does nothing but answer, on the same kind of port as Tilegate: no authentication, no
 // validation, no access decision, and every token's message made once a second.
 import { create } from "@bufbuild/protobuf";

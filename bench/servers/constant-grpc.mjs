@@ -1,4 +1,3 @@
-// @ts-check
 // The limit of node:http2: a gRPC answer of the right size, without looking at the request.
 import { createServer } from "node:http2";
 import { fixture } from "./tokens.mjs";

@@ -1,4 +1,3 @@
-// @ts-check
 // The limit of node:http: an answer of the right size, without looking at the request.
 import { createServer } from "node:http";
 import { fixture } from "./tokens.mjs";

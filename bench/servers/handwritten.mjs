@@ -1,6 +1,5 @@
-// @ts-check
 // GeoLens' batch as one would write it by hand: no authentication, no validation, no access decision.
-import { createServer } from "node:http";
+import { serveJson } from "./json-server.mjs";
 import { createSigner, rasterOf } from "./tokens.mjs";
 
 const sign = createSigner();
@@ -20,21 +19,9 @@ function tokenOf(id) {
   return { kind, tile_url, sig, exp, scope, expires_in, bounds, minzoom, maxzoom, tile_size, format };
 }
 
-const server = createServer((request, response) => {
-  /** @type {Buffer[]} */
-  const chunks = [];
-  request.on("data", (chunk) => chunks.push(chunk));
-  request.on("end", () => {
-    const { dataset_ids: ids } = JSON.parse(Buffer.concat(chunks).toString());
-    /** @type {Record<string, object>} */
-    const tokens = {};
-    for (const id of ids) tokens[id] = tokenOf(id);
-    const body = JSON.stringify({ tokens });
-    response.writeHead(200, {
-      "content-type": "application/json",
-      "content-length": Buffer.byteLength(body),
-    });
-    response.end(body);
-  });
+serveJson(({ dataset_ids: ids }) => {
+  /** @type {Record<string, object>} */
+  const tokens = {};
+  for (const id of ids) tokens[id] = tokenOf(id);
+  return { tokens };
 });
-server.listen(0, "127.0.0.1", () => process.send?.({ listening: server.address() }));

@@ -1,4 +1,3 @@
-// @ts-check
 // Tilegate, except that nothing in the process counts: each batch reads its datasets from Redis, which is what a replica
 // does that can't hear the others' announcements. The service has no such switch, so this composes it with a cache whose
 // entries may stay for 0 ms; everything else, the shared level included, is its own. With `--forgetful` the process

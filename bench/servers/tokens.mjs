@@ -1,4 +1,3 @@
-// @ts-check
 import { createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
 
@@ -7,6 +6,18 @@ const MIN_VALIDITY_SECONDS = 60;
 
 /** What the benchmark tells its servers: the path is their first argument. */
 export const fixture = JSON.parse(readFileSync(process.argv[2] ?? "", "utf8"));
+
+/** When a token that is made now expires. */
+export function expiryNow() {
+  const now = Math.floor(Date.now() / 1000);
+  const next = (Math.floor(now / TTL_SECONDS) + 1) * TTL_SECONDS;
+  const exp = next - now < MIN_VALIDITY_SECONDS ? next + TTL_SECONDS : next;
+  return { exp, expiresIn: exp - now };
+}
+
+/** @param {string} scope @param {number} exp */
+export const signatureOf = (scope, exp) =>
+  createHmac("sha256", fixture.signingKey).update(`${scope}:${exp}`).digest("hex");
 
 /**
  * Tile tokens as somebody would make them by hand: one signature for each scope and window, kept.
@@ -20,9 +31,7 @@ export function createSigner() {
   return (id) => {
     const dataset = datasets.get(id);
     if (dataset === undefined) throw new Error(`unknown dataset ${id}`);
-    const now = Math.floor(Date.now() / 1000);
-    const next = (Math.floor(now / TTL_SECONDS) + 1) * TTL_SECONDS;
-    const exp = next - now < MIN_VALIDITY_SECONDS ? next + TTL_SECONDS : next;
+    const { exp, expiresIn } = expiryNow();
     if (exp !== signedExp) {
       signatures.clear();
       signedExp = exp;
@@ -30,10 +39,10 @@ export function createSigner() {
     const { kind, scope } = dataset;
     let sig = signatures.get(scope);
     if (sig === undefined) {
-      sig = createHmac("sha256", fixture.signingKey).update(`${scope}:${exp}`).digest("hex");
+      sig = signatureOf(scope, exp);
       signatures.set(scope, sig);
     }
-    return { kind, sig, exp, scope, expiresIn: exp - now };
+    return { kind, sig, exp, scope, expiresIn };
   };
 }
 

@@ -5,7 +5,7 @@ import { DomainError, invalid } from "../domain/errors.js";
 import { DatasetSchema } from "../gen/proto/tilegate/v1/dataset_pb.js";
 import { findDuplicateMember } from "../json/duplicate-members.js";
 import { toInput } from "../rpc/dataset-service.js";
-import { requireStorableText, violationsOf } from "../schema/validate.js";
+import { invalidRequest, requireStorableText, violationsOf } from "../schema/validate.js";
 import { escapeControls } from "./output.js";
 
 /** Some 440,000 datasets, which take 0.4 GB of memory to read. A file is one transaction, so it can't be taken in parts. */
@@ -94,10 +94,7 @@ function parseRow(row: JsonValue, path: string): DatasetInput {
   const expanded = Object.entries(row).map(([name, value]) => [name, expandEnum(name, value)]);
   const dataset = parseMessage(Object.fromEntries(expanded) as JsonObject, path);
   const violations = violationsOf(DatasetSchema, dataset);
-  if (violations.length > 0) {
-    const named = violations.map((violation) => `${path}.${violation}`);
-    throw new DomainError("invalid_argument", "INVALID_FIELD", named.join("; "));
-  }
+  if (violations.length > 0) throw invalidRequest(violations, `${path}.`);
   requireStorableText(DatasetSchema, dataset, `${path}.`);
   return toInput(dataset, path);
 }

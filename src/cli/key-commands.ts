@@ -124,7 +124,7 @@ export function addKeyCommands(program: Command, env: NodeJS.ProcessEnv): void {
         const verdict = await useCases.apiKeyVerification.verify(OPERATOR, token, request);
         if (verdict.valid) {
           print(
-            { valid: true, key: verdict.principal.apiKeyId, expires: verdict.expireTime?.toISOString() },
+            { valid: true, key: verdict.principal.apiKeyId, expire_time: verdict.expireTime?.toISOString() },
             json,
           );
           return;
@@ -178,9 +178,9 @@ const toRow = ({ key, token }: RevealedApiKey) => ({
   token: token ?? null,
   origins: key.origins.join(" "),
   enabled: key.enabled,
-  expires: key.expireTime?.toISOString(),
-  created: key.created.toISOString(),
-  last_used: key.lastUsed?.toISOString(),
+  expire_time: key.expireTime?.toISOString(),
+  create_time: key.created.toISOString(),
+  last_used_time: key.lastUsed?.toISOString(),
 });
 
 const collect = (value: string, before: string[]): string[] => [...before, value];

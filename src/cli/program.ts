@@ -55,7 +55,7 @@ export function createProgram(env: NodeJS.ProcessEnv, version: string): Command 
       await withBackend(env, async ({ useCases: { accounts } }) => {
         checked(CreateAccountRequestSchema, { id, name });
         const created = await accounts.create(OPERATOR, { id, name });
-        print({ id: created.id, name: created.name, created: created.created.toISOString() }, json);
+        print({ id: created.id, name: created.name, create_time: created.created.toISOString() }, json);
       });
     });
 
@@ -78,7 +78,7 @@ export function createProgram(env: NodeJS.ProcessEnv, version: string): Command 
         });
         const expires = created.expireTime?.toISOString();
         print(
-          { id: created.id, account: accountId, name: created.name, expires, token: secret },
+          { id: created.id, account: accountId, name: created.name, expire_time: expires, token: secret },
           options.json,
         );
       });

@@ -2,6 +2,7 @@ import cluster, { type Worker } from "node:cluster";
 import { once } from "node:events";
 import type { Logger } from "pino";
 import { DomainError } from "../domain/errors.js";
+import { COMMAND_LINE_FLAGS } from "../v8-flags.js";
 import { ANNOUNCEMENT } from "./sibling-channel.js";
 import { aborted, STOP, type StopMessage, type StopRequests } from "./stop-requests.js";
 
@@ -67,6 +68,8 @@ export async function superviseWorkers(options: WorkersOptions): Promise<void> {
     else fork();
   }
 
+  // What this process was given itself comes after them, and counts.
+  cluster.setupPrimary({ execArgv: [...COMMAND_LINE_FLAGS, ...process.execArgv] });
   if (!over.aborted) for (let started = 0; started < count; started += 1) fork();
   await aborted(over);
   const allEnded = await stopWorkers(options);

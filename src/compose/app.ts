@@ -1,63 +1,71 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { createRegistry, type DescMethod, type DescService } from "@bufbuild/protobuf";
-import { ViolationsSchema } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
+import { createRegistry } from "@bufbuild/protobuf";
 import { createConnectRouter } from "@connectrpc/connect";
 import { createAuthenticator } from "../domain/authentication/authenticator.js";
 import type { JwtVerifier } from "../domain/authentication/jwt.js";
 import { createSigningKeyRing } from "../domain/tile-tokens/key-ring.js";
 import { createTileTokens } from "../domain/tile-tokens/tile-tokens.js";
-import { createBatchCall, createGeoLensCall } from "../fast-path/batch-call.js";
-import { createFastPath } from "../fast-path/fast-path.js";
-import { createSingleCall } from "../fast-path/single-call.js";
-import { createVerifyCall } from "../fast-path/verify-call.js";
+import { createAnswerHeaders, SAME_ORIGIN } from "../front/answer-headers.js";
+import { createAnswerMemos } from "../front/answer-memo.js";
 import { isGone } from "../front/body.js";
 import { type Call, createCalls } from "../front/call.js";
+import { createCallReserves } from "../front/call-limits.js";
 import { createCallers } from "../front/callers.js";
-import { createCors } from "../front/cors.js";
-import { isUnambiguous } from "../front/request-target.js";
-import { createReserve } from "../front/reserve.js";
-import { ErrorInfoSchema, RetryInfoSchema } from "../gen/proto/google/rpc/error_details_pb.js";
+import { createCallLog } from "../front/observe.js";
+import { isUnambiguous, pathOf, queryOf } from "../front/request-target.js";
+import type { Target } from "../front/target.js";
+import {
+  BadRequestSchema,
+  ErrorInfoSchema,
+  RetryInfoSchema,
+} from "../gen/proto/google/rpc/error_details_pb.js";
 import { Health } from "../gen/proto/grpc/health/v1/health_pb.js";
 import { AccountService } from "../gen/proto/tilegate/v1/account_service_pb.js";
 import { ApiKeyService } from "../gen/proto/tilegate/v1/api_key_service_pb.js";
 import { DatasetService } from "../gen/proto/tilegate/v1/dataset_service_pb.js";
 import { TileTokenService } from "../gen/proto/tilegate/v1/tile_token_service_pb.js";
 import type { JwtVerifierOptions } from "../jwt/jwt-verifier.js";
-import { createGeoLensRoutes, GEOLENS_BATCH_PATHS } from "../rest/geolens.js";
+import { createGeoLensRoutes } from "../rest/geolens.js";
 import { createHealthRoutes } from "../rest/health.js";
 import { createMapTilerRoutes } from "../rest/maptiler.js";
 import { HttpError, sendError } from "../rest/problem.js";
-import { createRestHandler } from "../rest/router.js";
+import type { RestRoute } from "../rest/route.js";
+import { createRestRouter } from "../rest/router.js";
 import { createAccountService } from "../rpc/account-service.js";
 import { createRpcAdapter } from "../rpc/adapter.js";
-import { MAX_BATCH_BYTES, MAX_MESSAGE_BYTES } from "../rpc/admission.js";
 import { createApiKeyService } from "../rpc/api-key-service.js";
 import { acceptCompression } from "../rpc/compression.js";
 import { createDatasetService } from "../rpc/dataset-service.js";
 import { MAX_DEADLINE_MS } from "../rpc/deadline.js";
 import { createErrorInterceptor } from "../rpc/errors.js";
-import { createLogInterceptor, validationInterceptor } from "../rpc/interceptors.js";
+import { validationInterceptor } from "../rpc/interceptors.js";
+import { MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, RPC_METHODS, type RpcMethod, SERVICES } from "../rpc/methods.js";
 import { createTileTokenService } from "../rpc/tile-token-service.js";
-import { refuseUnknownRpc } from "../rpc/unknown-rpc.js";
+import { createBatchGetTileTokens, createGetTileToken } from "../rpc/unary/tile-tokens.js";
+import { createUnary } from "../rpc/unary/unary.js";
+import { createVerifyApiKey } from "../rpc/unary/verify-api-key.js";
+import { isRpcPath, refuseUnknownRpc } from "../rpc/unknown-rpc.js";
+import { createIdReader } from "../schema/id-reader.js";
 import { compileRules } from "../schema/validate.js";
-import { createHealth } from "../server/health.js";
-import {
-  type HttpHandler,
-  type HttpRequest,
-  type HttpResponse,
-  hasUsableAuthority,
-  setHeaders,
-} from "../server/http-handler.js";
+import { createHealth, WATCHES } from "../server/health.js";
+import { type HttpHandler, hasUsableAuthority, setHeaders } from "../server/http-handler.js";
 import type { CallClass } from "../server/limits.js";
-import { createReflection } from "../server/reflection.js";
+import { createReflection, REFLECTIONS } from "../server/reflection.js";
 import { discardBody } from "../server/unread-body.js";
 import type { Backend } from "./backend.js";
 
 /** Everything but the port: a request handler, and what decides whether it should get requests. */
 export interface App {
   readonly handler: HttpHandler;
-  /** The same without the fast path: its reference. */
+  /** The same by the framework alone: the reference of the hot RPCs' codecs. */
   readonly plainHandler: HttpHandler;
+  /** How many calls the codecs have answered. */
+  hotAnswers(): number;
+  /** How many times credentials were resolved. */
+  authentications(): number;
+  /** All that is served, as data. */
+  readonly rpcMethods: readonly RpcMethod[];
+  readonly restRoutes: readonly RestRoute[];
   /** The calls that are more than a question and an answer, by path. */
   readonly callClasses: ReadonlyMap<string, CallClass>;
   /**
@@ -71,32 +79,13 @@ export interface App {
   shutdown(): void;
 }
 
-const rpcPathOf = ({ parent, name }: DescMethod): string => `/${parent.typeName}/${name}`;
-
-const services: DescService[] = [TileTokenService, ApiKeyService, DatasetService, AccountService];
-
-/**
- * Of the calls that may be open, so many may wait for something besides their client: for a body, a look-up, the database.
- * A quarter of them is kept for those who show a credential.
- */
-const placesOf = (maxCalls: number) => ({
-  total: Math.ceil(maxCalls / 2),
-  forStrangers: Math.floor((maxCalls / 2) * 0.75),
-});
-
-/** One for each balancer's connection, and a few to spare. A watcher takes 50 kB for as long as it likes. */
-const WATCHES: CallClass = { maxCalls: 256, maxCallsPerConnection: 4, isEndless: true };
-
-/** For people at a debugger. */
-const REFLECTIONS: CallClass = { maxCalls: 16, maxCallsPerConnection: 2, isEndless: false };
-
-/** For bodies, as received and inflated: 11 of the largest at a time, and for strangers 256 of theirs. */
-const BODY_BYTES = { total: 48 * 1024 * 1024, forStrangers: 16 * 1024 * 1024 };
+const rpcPathOf = ({ method }: RpcMethod): string => `/${method.parent.typeName}/${method.name}`;
 
 /** A step takes up to 50 ms, and the first probes must not wait for several. */
 const BETWEEN_STEPS_MS = 50;
 
 export function createApp({ config, secrets, database, stores, useCases, log, clock }: Backend): App {
+  const { generation } = stores;
   const authenticator = createAuthenticator({
     operatorToken: secrets.operatorToken,
     jwtVerifier: config.jwt && loadJwtVerifier({ ...config.jwt, clock }),
@@ -110,11 +99,12 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
     datasets: stores.datasets,
     keyRing: createSigningKeyRing(secrets.signingKeys),
     lifetime: config.tokens,
+    generation,
     clock,
   });
 
   let serving = false;
-  const health = createHealth({ services: services.map(({ typeName }) => typeName) });
+  const health = createHealth({ services: SERVICES.map(({ typeName }) => typeName) });
   const notReady = async () => {
     if (!serving) return ["shutting down or not yet started"];
     return database.ping().then(
@@ -123,14 +113,15 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
     );
   };
 
-  const rest = createRestHandler({
-    routes: [
-      ...createGeoLensRoutes(tileTokens),
-      ...createMapTilerRoutes(useCases.apiKeys),
-      ...createHealthRoutes(notReady, () => stores.degraded()),
-    ],
-    log,
-  });
+  const idReader = createIdReader();
+  const createAnswers = createAnswerMemos({ generation });
+  const headersFor = createAnswerHeaders(config.server.corsOrigins);
+  const restRoutes = [
+    ...createGeoLensRoutes({ tileTokens, idReader, answers: createAnswers(), clock }),
+    ...createMapTilerRoutes(useCases.apiKeys),
+    ...createHealthRoutes(notReady, () => stores.degraded()),
+  ];
+  const rest = createRestRouter({ routes: restRoutes, headersFor, log });
 
   const router = createConnectRouter({
     acceptCompression,
@@ -140,11 +131,11 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
       // A misspelt restriction that is silently dropped would leave open what it was to close.
       ignoreUnknownFields: false,
       // Error details are Any messages, which JSON writes by their type.
-      registry: createRegistry(ErrorInfoSchema, RetryInfoSchema, ViolationsSchema),
+      registry: createRegistry(BadRequestSchema, ErrorInfoSchema, RetryInfoSchema),
     },
   });
   // The first interceptor is the outermost. Who calls was decided before.
-  const interceptors = [createLogInterceptor(log), createErrorInterceptor(log), validationInterceptor];
+  const interceptors = [createErrorInterceptor(log), validationInterceptor];
   router.service(TileTokenService, createTileTokenService(tileTokens), { interceptors });
   router.service(ApiKeyService, createApiKeyService(useCases.apiKeys, useCases.apiKeyVerification), {
     interceptors,
@@ -155,75 +146,84 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
     readMaxBytes: MAX_BATCH_BYTES,
   });
   health.register(router);
-  const rpcs = createRpcAdapter(router.handlers, log);
-  const reflection = createReflection([...services, Health]);
+  const framework = createRpcAdapter(router.handlers, log);
+  const hot = createUnary({
+    rpcs: [
+      createGetTileToken(tileTokens, idReader),
+      createBatchGetTileTokens(tileTokens, idReader),
+      createVerifyApiKey(useCases.apiKeyVerification),
+    ],
+    createAnswers,
+    framework,
+    clock,
+  });
+  const reflection = createReflection([...SERVICES, Health]);
 
-  const cors = createCors({ origins: config.server.corsOrigins, common: COMMON_HEADERS });
-  const isCrossOrigin = ({ url = "" }: HttpRequest) =>
-    config.server.corsOrigins !== "*" || TOKEN_ROUTES.test(url);
-  const headersOf = (request: HttpRequest) =>
-    isCrossOrigin(request) ? cors.headersOf(request) : COMMON_HEADERS;
+  const others = (door: "rpc" | "rest", name: string, answer: Target["answer"]): Target => ({
+    kind: { door, name, headers: headersFor(SAME_ORIGIN) },
+    answer,
+  });
+  const malformed = others("rest", "malformed", refuseTarget);
+  const unknownRpc = others("rpc", "unknown", refuseUnknownRpc);
+  const reflections = reflection.paths.map((path) => {
+    const target = others("rpc", path.slice(1), (call) => {
+      setHeaders(call.response, call.headers);
+      call.note("ok");
+      reflection.answer(call.request, call.response);
+    });
+    return [path, target] as const;
+  });
 
-  const { generation } = stores;
+  const callers = createCallers({ authenticator, generation, clock });
   const begin = createCalls({
-    callers: createCallers({ authenticator, generation, clock }),
+    callers,
     generation,
-    places: createReserve(placesOf(config.server.maxCalls)),
-    bytes: createReserve(BODY_BYTES),
+    ...createCallReserves(config.server.maxCalls),
+    observe: createCallLog(log),
     clock,
   });
 
-  function answerPlainly(call: Call): void {
-    const { request, response } = call;
-    setHeaders(response, headersOf(request));
-    const path = pathOf(request);
-    if (isCrossOrigin(request) && cors.isPreflight(request)) {
-      response.writeHead(204);
-      response.end();
-    } else if (reflection.paths.includes(path)) {
-      reflection.answer(request, response);
-    } else if (rpcs.has(path)) {
-      if (hasUsableAuthority(request)) rpcs.answer(call, path);
-      else refuseTarget(request, response);
-    } else if (!refuseUnknownRpc(request, response)) {
-      void rest(call, urlOf(request));
-    }
+  function createHandler(answer: (call: Call, rpc: RpcMethod) => void): HttpHandler {
+    const rpcs = new Map<string, Target>([
+      ...reflections,
+      ...RPC_METHODS.map((rpc) => {
+        const kind = { door: "rpc", name: rpc.name, headers: headersFor(rpc.policy) } as const;
+        return [rpcPathOf(rpc), { kind, answer: (call: Call) => answer(call, rpc) }] as const;
+      }),
+    ]);
+
+    return (request, response, exchange) => {
+      if (isGone(request)) return;
+      const path = pathOf(request);
+      const rpc = rpcs.get(path) ?? (isRpcPath(path) ? unknownRpc : undefined);
+      const isSound = isUnambiguous(request) && (rpc === undefined || hasUsableAuthority(request));
+      const target = isSound ? (rpc ?? rest(request.method, path)) : malformed;
+      // Of an RPC no credential is in the URL: there it would be logged.
+      const call = begin(
+        request,
+        response,
+        exchange,
+        target.kind,
+        rpc === undefined ? queryOf(request) : undefined,
+      );
+      if (target.kind.headers.isPreflight(request)) allow(call);
+      else target.answer(call);
+    };
   }
 
-  const geoLensCall = createGeoLensCall({ tileTokens, generation });
-  const answerFast = createFastPath({
-    rpcs: new Map([
-      [rpcPathOf(TileTokenService.method.getTileToken), createSingleCall(tileTokens)],
-      [rpcPathOf(TileTokenService.method.batchGetTileTokens), createBatchCall({ tileTokens, generation })],
-      [rpcPathOf(ApiKeyService.method.verifyApiKey), createVerifyCall(useCases.apiKeyVerification)],
-    ]),
-    rest: new Map(GEOLENS_BATCH_PATHS.map((path) => [path, geoLensCall])),
-    generation,
-    headersOf,
-    clock,
-    log,
-    plain: answerPlainly,
-  });
-
-  const createHandler =
-    (answer: (call: Call) => void): HttpHandler =>
-    (request, response) => {
-      if (isGone(request)) return;
-      if (!isUnambiguous(request)) return refuseTarget(request, response);
-      // Of an RPC no credential is in the URL: there it would be logged.
-      const query =
-        request.url?.includes("?") && !rpcs.has(pathOf(request)) ? urlOf(request).searchParams : undefined;
-      answer(begin(request, response, query));
-    };
   return {
-    handler: createHandler(answerFast),
-    plainHandler: createHandler(answerPlainly),
+    handler: createHandler(hot.answer),
+    plainHandler: createHandler(framework.answer),
+    hotAnswers: hot.answered,
+    authentications: callers.resolved,
+    rpcMethods: RPC_METHODS,
+    restRoutes,
     callClasses: new Map([
-      [rpcPathOf(Health.method.watch), WATCHES],
+      [`/${Health.typeName}/${Health.method.watch.name}`, WATCHES],
       ...reflection.paths.map((path) => [path, REFLECTIONS] as const),
     ]),
     async prepare(stop) {
-      for (const { input } of services.flatMap(({ methods }) => methods)) {
+      for (const { input } of SERVICES.flatMap(({ methods }) => methods)) {
         await delay(BETWEEN_STEPS_MS);
         if (stop.aborted) return;
         compileRules(input);
@@ -240,22 +240,19 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
   };
 }
 
-/** Answers depend on credentials, and error statuses of GET are cacheable unless told otherwise. */
-const COMMON_HEADERS = ["cache-control", "private, no-store", "x-content-type-options", "nosniff"];
-
-function refuseTarget(request: HttpRequest, response: HttpResponse): void {
-  discardBody(request, response);
-  setHeaders(response, COMMON_HEADERS);
-  sendError(response, new HttpError(400, "The request target or its host is malformed"));
+/** Answers a preflight: its headers say it all. */
+function allow(call: Call): void {
+  const { response, headers } = call;
+  call.note("204");
+  setHeaders(response, headers);
+  response.writeHead(204);
+  response.end();
 }
 
-const pathOf = ({ url = "" }: HttpRequest): string => url.split("?", 1)[0] ?? "";
-
-/** Of an unambiguous target, which always parses. */
-const urlOf = ({ url = "" }: HttpRequest): URL => new URL(`http://tilegate${url}`);
-
-/** What pages of any origin may call unless CORS_ORIGINS says otherwise: issuing tokens, not managing. */
-const TOKEN_ROUTES = /^\/(?:tilegate\.v1\.TileTokenService\/|(?:api\/)?tiles\/tokens?(?:[/?]|$))/;
+function refuseTarget(call: Call): void {
+  discardBody(call.request, call.response);
+  sendError(call, new HttpError(400, "The request target or its host is malformed"));
+}
 
 /** Loads its library only where JWTs are accepted, and not before the service is up. */
 function loadJwtVerifier(options: JwtVerifierOptions): JwtVerifier {

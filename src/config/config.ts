@@ -1,6 +1,5 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
-import type { BlockList } from "node:net";
 import type { z } from "zod";
 import type { JwtTrust } from "../jwt/jwt-verifier.js";
 import { variables } from "./variables.js";
@@ -35,8 +34,6 @@ export interface ServerConfig {
   /** PEM; the certificate may be followed by its chain. Absent: cleartext. */
   readonly tls?: { readonly cert: string; readonly key: string };
   readonly corsOrigins: "*" | readonly string[];
-  /** Whose forwarding headers count. */
-  readonly trustedProxies: BlockList;
   /** Of each process, at a time. */
   readonly maxConnections: number;
   readonly maxCalls: number;
@@ -196,7 +193,6 @@ function toConfig(values: Variables): Config {
       port: values.PORT,
       ...(values.TLS_CERT && values.TLS_KEY && { tls: { cert: values.TLS_CERT, key: values.TLS_KEY } }),
       corsOrigins: values.CORS_ORIGINS,
-      trustedProxies: values.TRUSTED_PROXIES,
       maxConnections: values.MAX_CONNECTIONS,
       maxCalls: values.MAX_CALLS,
     },

@@ -1,5 +1,4 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
-import { BlockList, isIP } from "node:net";
 import { z } from "zod";
 import { parseRedisUrl } from "../stores/redis/url.js";
 
@@ -69,7 +68,6 @@ export const variables = z
         error: "must be * or origins such as https://maps.example.com with commas between them",
       })
       .default("*"),
-    TRUSTED_PROXIES: list.pipe(z.array(addressRange())).prefault("loopback").transform(toBlockList),
     DATABASE_URL: z
       .string()
       .refine(
@@ -166,27 +164,6 @@ function webOrigin() {
       return /^https?:$/.test(protocol) && href === `${origin}/`;
     })
     .transform((text) => new URL(text).origin);
-}
-
-function addressRange() {
-  return z.string().refine((text) => {
-    if (text === "loopback") return true;
-    const [address = "", bits, ...rest] = text.split("/");
-    const version = isIP(address);
-    if (version === 0 || rest.length > 0) return false;
-    return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128));
-  }, "must be an IP address, a range such as 10.0.0.0/8, or loopback");
-}
-
-function toBlockList(ranges: readonly string[]): BlockList {
-  const blockList = new BlockList();
-  for (const range of ranges.flatMap((text) => (text === "loopback" ? ["127.0.0.0/8", "::1"] : text))) {
-    const [address = "", bits] = range.split("/");
-    const family = isIP(address) === 4 ? "ipv4" : "ipv6";
-    if (bits === undefined) blockList.addAddress(address, family);
-    else blockList.addSubnet(address, Number(bits), family);
-  }
-  return blockList;
 }
 
 function parses(parse: (text: string) => unknown): (text: string) => boolean {

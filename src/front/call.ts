@@ -1,25 +1,30 @@
-import type { Credentials } from "../domain/authentication/authenticator.js";
 import type { Clock } from "../domain/clock.js";
 import { overloaded } from "../domain/errors.js";
 import type { Caller } from "../domain/identity/principal.js";
-import type { HttpRequest, HttpResponse } from "../server/http-handler.js";
+import type { HttpRequest, HttpResponse, OpenExchange } from "../server/http-handler.js";
+import type { AnswerHeaders } from "./answer-headers.js";
 import { type Body, createBody, isGone } from "./body.js";
 import type { Callers } from "./callers.js";
-import { readCredentials } from "./credentials.js";
+import { readCredentials, type SentCredentials } from "./credentials.js";
+import type { Observer } from "./observe.js";
+import { requestIdOf } from "./request-id.js";
 import type { Reserve } from "./reserve.js";
 
 /** One request from its first moment to the end of its answer, whichever door and path it takes. */
 export interface Call {
   readonly request: HttpRequest;
   readonly response: HttpResponse;
+  /** What the answer carries as `X-Request-Id`. */
+  readonly id: string;
+  /** Names and values in turn of every answer to it, for its door to add to. */
+  readonly headers: string[];
   readonly body: Body;
-  /** Who calls, if that can be told without waiting. */
-  known(now: Date): Caller | undefined;
   /**
    * Who calls: resolved once, a refusal too, unless something has changed since or a second has gone by. Asked before the
-   * body is read and after, so that no slow body outlives a revocation. @throws what the authenticator throws.
+   * body is read and after, so that no slow body outlives a revocation. At once where that is known.
+   * @throws what the authenticator throws, by promise.
    */
-  caller(): Promise<Caller>;
+  caller(): Caller | Promise<Caller>;
   /**
    * Takes a place among the calls that are worked on, once, until it is answered: for every call that waits for anything.
    * @throws DomainError overloaded.
@@ -30,6 +35,8 @@ export interface Call {
    * @throws DomainError overloaded.
    */
   hold(bytes: number, caller: Caller): void;
+  /** Tells how it ends, for whoever observes calls. The first word counts. */
+  note(code: string): void;
 }
 
 export interface CallsOptions {
@@ -40,36 +47,49 @@ export interface CallsOptions {
   readonly places: Reserve;
   /** Bytes of bodies, as they were received and inflated. */
   readonly bytes: Reserve;
+  readonly observe: Observer;
   readonly clock: Clock;
 }
 
-/** What was found out about a call's credentials. */
-interface Resolution {
-  readonly caller: Promise<Caller>;
-  /** Of which generation. */
-  readonly era: number;
-  /** Unix milliseconds. */
-  readonly at: number;
+/** Which call it is. */
+export interface CallKind {
+  readonly door: "rpc" | "rest";
+  /** As it is observed. */
+  readonly name: string;
+  /** Of every answer to it. */
+  readonly headers: AnswerHeaders;
 }
 
 /** As long as callers are remembered between calls. */
 const RESOLVED_MS = 1_000;
 
+/** How an answer ended that its client did not wait for. */
+const GONE = "canceled";
+
 /** @param query Where its `key` is a credential. */
-export type BeginCall = (request: HttpRequest, response: HttpResponse, query?: URLSearchParams) => Call;
+export type BeginCall = (
+  request: HttpRequest,
+  response: HttpResponse,
+  exchange: OpenExchange,
+  kind: CallKind,
+  query?: URLSearchParams,
+) => Call;
 
 export function createCalls(options: CallsOptions): BeginCall {
-  return (request, response, query) =>
-    new HttpCall(options, request, response, readCredentials(request, query));
+  return (request, response, exchange, kind, query) =>
+    new HttpCall(options, request, response, exchange, kind, readCredentials(request, query));
 }
 
 /** A class, because each call makes one: methods that are shared cost nothing. */
 class HttpCall implements Call {
+  readonly id: string;
+  readonly headers: string[];
   readonly body: Body;
-  private resolution: Resolution | undefined;
-  private knownCaller: Caller | undefined;
-  private knownAt: Date | undefined;
-  private knownEra = 0;
+  private code = "";
+  private resolved: Caller | Promise<Caller> | undefined;
+  private resolvedAt = 0;
+  private resolvedEra = 0;
+  private known: Caller | undefined;
   private held = 0;
   private hasEntered = false;
 
@@ -77,41 +97,41 @@ class HttpCall implements Call {
     private readonly options: CallsOptions,
     readonly request: HttpRequest,
     readonly response: HttpResponse,
-    private readonly credentials: Credentials,
+    private readonly exchange: OpenExchange,
+    private readonly kind: CallKind,
+    private readonly credentials: SentCredentials,
   ) {
+    this.id = requestIdOf(request);
+    this.headers = [...kind.headers.of(request), "x-request-id", this.id];
     this.body = createBody(request);
-  }
-
-  known(now: Date) {
-    const era = this.options.generation();
-    // Before the body is read and after it, which is the same moment mostly.
-    if (this.knownAt?.getTime() !== now.getTime() || this.knownEra !== era) {
-      this.knownCaller = this.options.callers.peek(this.credentials, now);
-      this.knownAt = now;
-      this.knownEra = era;
-    }
-    return this.knownCaller;
+    exchange.listener = this;
   }
 
   caller() {
     const { callers, generation, clock } = this.options;
     const now = clock();
     const era = generation();
-    if (this.resolution?.era !== era || now.getTime() - this.resolution.at >= RESOLVED_MS) {
-      const known = callers.peek(this.credentials, now);
-      const caller = known === undefined ? callers.resolve(this.credentials) : Promise.resolve(known);
-      this.resolution = { caller, era, at: now.getTime() };
-    }
-    return this.resolution.caller;
+    const isOld = era !== this.resolvedEra || now.getTime() - this.resolvedAt >= RESOLVED_MS;
+    if (this.resolved !== undefined && !isOld) return this.resolved;
+    const isAgain = this.resolved !== undefined;
+    this.known = callers.peek(this.credentials, now);
+    this.resolved = this.known ?? this.resolve(isAgain);
+    this.resolvedAt = now.getTime();
+    this.resolvedEra = era;
+    return this.resolved;
+  }
+
+  private async resolve(isAgain: boolean): Promise<Caller> {
+    const caller = await this.options.callers.resolve(this.credentials, isAgain);
+    this.known = caller;
+    return caller;
   }
 
   enter(caller: Caller) {
-    if (this.hasEntered) return;
+    // It may be over already: its client went away while its credential was looked up.
+    if (this.hasEntered || this.isOver()) return;
     if (!this.options.places.take(1, caller.length === 0)) throw overloaded();
     this.hasEntered = true;
-    // It may be over already: its client went away while its credential was looked up.
-    if (this.isOver()) this.release();
-    else this.response.once("close", () => this.release());
   }
 
   hold(size: number, caller: Caller) {
@@ -121,13 +141,28 @@ class HttpCall implements Call {
     this.held += size;
   }
 
+  note(code: string) {
+    this.code ||= code;
+  }
+
   private isOver(): boolean {
     return this.response.destroyed || isGone(this.request);
   }
 
-  private release() {
-    this.options.places.give(1);
-    this.options.bytes.give(this.held);
+  /** The server's word that it is over. */
+  end() {
+    const { places, bytes, observe } = this.options;
+    const { door, name } = this.kind;
+    if (this.hasEntered) places.give(1);
+    bytes.give(this.held);
     this.held = 0;
+    observe({
+      door,
+      name,
+      requestId: this.id,
+      code: this.response.writableEnded ? this.code : GONE,
+      durationMs: performance.now() - this.exchange.beganMs,
+      caller: this.known,
+    });
   }
 }

@@ -1,16 +1,18 @@
-import type { Authenticator, Credentials } from "../domain/authentication/authenticator.js";
+import type { Authenticator } from "../domain/authentication/authenticator.js";
 import type { Clock } from "../domain/clock.js";
 import type { Caller } from "../domain/identity/principal.js";
 import { createSecondMemo } from "../domain/second-memo.js";
 import { bytesOfTexts } from "../domain/text-bytes.js";
-import { isAnonymous, keyOf } from "./credentials.js";
+import type { SentCredentials } from "./credentials.js";
 
 /** Resolves credentials, and takes the same ones for the same caller again, within a second and as long as nothing has changed. */
 export interface Callers {
   /** Undefined: these must be resolved. */
-  peek(credentials: Credentials, now: Date): Caller | undefined;
-  /** @throws what the authenticator throws. */
-  resolve(credentials: Credentials): Promise<Caller>;
+  peek(credentials: SentCredentials, now: Date): Caller | undefined;
+  /** @param isAgain Whether it is for the same call once more. @throws what the authenticator throws. */
+  resolve(credentials: SentCredentials, isAgain: boolean): Promise<Caller>;
+  /** How many times credentials were resolved. */
+  resolved(): number;
 }
 
 export interface CallersOptions {
@@ -52,26 +54,34 @@ export function createCallers(options: CallersOptions): Callers {
     sizeOf: (key, { caller }) => bytesOfTexts([key], 1) + bytesOf(caller),
   });
 
+  let resolutions = 0;
+
   return {
-    peek(credentials, now) {
-      if (isAnonymous(credentials)) return ANONYMOUS;
-      const known = rememberedAt(now).get(keyOf(credentials));
+    peek({ isAnonymous, key }, now) {
+      if (isAnonymous) return ANONYMOUS;
+      const known = rememberedAt(now).get(key);
       if (known === undefined || known.until <= now.getTime()) return undefined;
       known.note(now);
       return known.caller;
     },
 
-    async resolve(credentials) {
+    async resolve(credentials, isAgain) {
+      resolutions += 1;
       // From before the look-ups: what changes during them must not be overlooked.
       const begun = generation();
       const remembered = rememberedAt(clock());
-      const { caller, reuse } = await authenticator.authenticate(credentials);
-      const key = keyOf(credentials);
+      const { caller, reuse } = await authenticator.authenticate(credentials, isAgain);
       if (reuse !== undefined && begun === generation()) {
         const { until, note } = reuse;
-        remembered.set(key, { caller, until: until?.getTime() ?? Number.POSITIVE_INFINITY, note });
+        remembered.set(credentials.key, {
+          caller,
+          until: until?.getTime() ?? Number.POSITIVE_INFINITY,
+          note,
+        });
       }
       return caller;
     },
+
+    resolved: () => resolutions,
   };
 }

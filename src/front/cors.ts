@@ -8,10 +8,13 @@ export interface CorsOptions {
   readonly common: HeaderList;
 }
 
-const exposedHeaders = [...cors.exposedHeaders, "Retry-After"].join(", ");
+const exposedHeaders = [...cors.exposedHeaders, "Retry-After", "X-Request-Id"].join(", ");
 const preflightHeaders = [
   ["access-control-allow-methods", [...cors.allowedMethods, "DELETE"].join(", ")],
-  ["access-control-allow-headers", [...cors.allowedHeaders, "Authorization", "X-Api-Key"].join(", ")],
+  [
+    "access-control-allow-headers",
+    [...cors.allowedHeaders, "Authorization", "X-Api-Key", "X-Request-Id"].join(", "),
+  ],
   // Two hours in seconds, the longest that Chromium honours.
   ["access-control-max-age", "7200"],
 ].flat();

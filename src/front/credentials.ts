@@ -4,61 +4,81 @@ import type { HttpRequest } from "../server/http-handler.js";
 /** No header can have it, so that no two values together look like one. */
 const BETWEEN = "\0";
 
+const joined = (before: string, value: string): string => before + BETWEEN + value;
+
 /** What browsers send in place of an origin that they don't tell. */
-const UNTOLD = "null";
+const untold = (): string => "null";
 
 /**
- * The only reader of what says who calls. Node.js takes the first of several `Authorization`, `Referer` or `User-Agent`
- * headers, another program before it perhaps the last: so none is picked. Several credentials make one that nothing can
- * equal, and several origins are an unknown one.
- *
- * @param query Where its `key` counts like an `X-Api-Key`.
+ * Everything that says who calls, and the only place where it is read. Node.js takes the first of several `Authorization`, `Referer`
+ * or `User-Agent` headers, another program before it perhaps the last: so none is picked. Several credentials make one that nothing
+ * can equal, and several origins are an unknown one.
  */
-export function readCredentials({ rawHeaders }: HttpRequest, query?: URLSearchParams): Credentials {
-  let authorization: string | undefined;
-  let apiKey: string | undefined;
-  let origin: string | undefined;
-  let referer: string | undefined;
-  let userAgent: string | undefined;
-  for (let index = 0; index < rawHeaders.length; index += 2) {
-    const name = rawHeaders[index] ?? "";
-    const value = rawHeaders[index + 1] ?? "";
-    // Their lengths all differ, and tell most other headers apart already.
-    switch (name.length) {
-      case 13:
-        if (isNamed(name, "authorization")) authorization = joined(authorization, value);
-        break;
-      case 9:
-        if (isNamed(name, "x-api-key")) apiKey = joined(apiKey, value);
-        break;
-      case 6:
-        if (isNamed(name, "origin")) origin = origin === undefined ? value : UNTOLD;
-        break;
-      case 7:
-        if (isNamed(name, "referer")) referer = referer === undefined ? value : UNTOLD;
-        break;
-      case 10:
-        if (isNamed(name, "user-agent")) userAgent = joined(userAgent, value);
-        break;
-    }
+const FIELDS = [
+  { header: "authorization", ofSeveral: joined, isCredential: true },
+  { header: "x-api-key", ofSeveral: joined, isCredential: true },
+  { header: "origin", ofSeveral: untold, isCredential: false },
+  { header: "referer", ofSeveral: untold, isCredential: false },
+  { header: "user-agent", ofSeveral: joined, isCredential: false },
+] as const;
+
+type Header = (typeof FIELDS)[number]["header"];
+
+const at = (header: Header): number => FIELDS.findIndex((field) => field.header === header);
+
+const AUTHORIZATION = at("authorization");
+const API_KEY = at("x-api-key");
+const ORIGIN = at("origin");
+const REFERER = at("referer");
+const USER_AGENT = at("user-agent");
+
+/** Their lengths all differ, and tell most other headers apart already. */
+const INDEX_BY_LENGTH: readonly (number | undefined)[] = Array.from({ length: 32 }, (_, length) => {
+  const index = FIELDS.findIndex(({ header }) => header.length === length);
+  return index === -1 ? undefined : index;
+});
+
+/** The credentials of one request, and what they are found by. */
+export interface SentCredentials extends Credentials {
+  /** The same text for the same fields only: each is told with its length, and an absent one is no text, not even an empty one. */
+  readonly key: string;
+  /** Whether they are nobody's: no credential was sent. */
+  readonly isAnonymous: boolean;
+}
+
+/** @param query Where its `key` counts like an `X-Api-Key`. */
+export function readCredentials({ rawHeaders }: HttpRequest, query?: URLSearchParams): SentCredentials {
+  const values: (string | undefined)[] = [undefined, undefined, undefined, undefined, undefined];
+  for (let line = 0; line < rawHeaders.length; line += 2) {
+    const name = rawHeaders[line] ?? "";
+    const index = INDEX_BY_LENGTH[name.length];
+    if (index === undefined || !isNamed(name, FIELDS[index]?.header)) continue;
+    add(values, index, rawHeaders[line + 1] ?? "");
   }
   // The same key in the header and the URL is one key.
-  for (const key of query?.getAll("key") ?? []) if (key !== apiKey) apiKey = joined(apiKey, key);
-  return { authorization, apiKey, source: { origin, referer, userAgent } };
+  for (const key of query?.getAll("key") ?? []) if (key !== values[API_KEY]) add(values, API_KEY, key);
+
+  let key = "";
+  let isAnonymous = true;
+  for (let index = 0; index < values.length; index += 1) {
+    const value = values[index];
+    key += value === undefined ? "-" : `${value.length}:${value}`;
+    if (value !== undefined && FIELDS[index]?.isCredential) isAnonymous = false;
+  }
+  return {
+    authorization: values[AUTHORIZATION],
+    apiKey: values[API_KEY],
+    source: { origin: values[ORIGIN], referer: values[REFERER], userAgent: values[USER_AGENT] },
+    key,
+    isAnonymous,
+  };
+}
+
+function add(values: (string | undefined)[], index: number, value: string): void {
+  const before = values[index];
+  values[index] = before === undefined ? value : FIELDS[index]?.ofSeveral(before, value);
 }
 
 /** In any letter case, as RFC 9110 has it. */
-const isNamed = (given: string, name: string): boolean => given === name || given.toLowerCase() === name;
-
-const joined = (before: string | undefined, value: string): string =>
-  before === undefined ? value : before + BETWEEN + value;
-
-/** Whether they are nobody's: no credential was sent. */
-export const isAnonymous = ({ authorization, apiKey }: Credentials): boolean =>
-  authorization === undefined && apiKey === undefined;
-
-/** The same text for the same credentials only: each is told with its length, and an absent one is no text, not even an empty one. */
-export const keyOf = ({ authorization, apiKey, source }: Credentials): string =>
-  part(authorization) + part(apiKey) + part(source.origin) + part(source.referer) + part(source.userAgent);
-
-const part = (text: string | undefined): string => (text === undefined ? "-" : `${text.length}:${text}`);
+const isNamed = (given: string, name: string | undefined): boolean =>
+  given === name || given.toLowerCase() === name;

@@ -15,6 +15,19 @@ export function isUnambiguous({ url = "", rawHeaders, httpVersionMajor }: HttpRe
   return httpVersionMajor !== 1 || hasOneHost(rawHeaders);
 }
 
+export const pathOf = ({ url = "" }: HttpRequest): string => {
+  const end = url.indexOf("?");
+  return end === -1 ? url : url.slice(0, end);
+};
+
+const NO_QUERY = new URLSearchParams();
+
+/** Of an unambiguous target. Not to be written to. */
+export function queryOf({ url = "" }: HttpRequest): URLSearchParams {
+  const end = url.indexOf("?");
+  return end === -1 ? NO_QUERY : new URLSearchParams(url.slice(end + 1));
+}
+
 function hasOneHost(rawHeaders: readonly string[]): boolean {
   let hosts = 0;
   for (let index = 0; index < rawHeaders.length; index += 2) {

@@ -21,6 +21,17 @@ const NO_NAMES = -1;
  * @returns the name, which may be empty; undefined if every name is there once
  */
 export function findDuplicateMember(text: string): string | undefined {
+  return findDuplicate(text)?.name;
+}
+
+/** The same name with the names and indices that lead there from the top. */
+export function duplicatePath(text: string): (string | number)[] | undefined {
+  const found = findDuplicate(text);
+  return found && [...pathTo(text, found.at), found.name];
+}
+
+/** @returns also where the name stands for the second time */
+function findDuplicate(text: string): { name: string; at: number } | undefined {
   // The names of the objects that are open, the innermost last, and where those of each begin. No object of its own
   // for each, which would make deep nesting ten times as dear.
   const names: string[] = [];
@@ -46,7 +57,7 @@ export function findDuplicateMember(text: string): string | undefined {
           // With the quote, since V8 hashes texts of digits predictably: those that collide would make a list of the set.
           const name = text.slice(at, end);
           if (!isNew(name.includes("\\") ? `"${JSON.parse(`${name}"`)}` : name))
-            return JSON.parse(`${name}"`);
+            return { name: JSON.parse(`${name}"`), at };
         }
         at = end;
         break;
@@ -71,6 +82,40 @@ export function findDuplicateMember(text: string): string | undefined {
     }
   }
   return undefined;
+}
+
+/** What leads to the object that is open at `offset`. Asked for only what is refused. */
+function pathTo(text: string, offset: number): (string | number)[] {
+  const open: { isObject: boolean; isNameNext: boolean; part: string | number }[] = [];
+  for (let at = 0; at < offset; at++) {
+    const inner = open.at(-1);
+    switch (text.charCodeAt(at)) {
+      case QUOTE: {
+        const end = closingQuote(text, at);
+        if (inner?.isNameNext) {
+          inner.part = JSON.parse(text.slice(at, end + 1));
+          inner.isNameNext = false;
+        }
+        at = end;
+        break;
+      }
+      case COMMA:
+        if (inner?.isObject) inner.isNameNext = true;
+        else if (inner) inner.part = Number(inner.part) + 1;
+        break;
+      case OPENING_BRACE:
+        open.push({ isObject: true, isNameNext: true, part: "" });
+        break;
+      case OPENING_BRACKET:
+        open.push({ isObject: false, isNameNext: false, part: 0 });
+        break;
+      case CLOSING_BRACE:
+      case CLOSING_BRACKET:
+        open.pop();
+        break;
+    }
+  }
+  return open.slice(0, -1).map(({ part }) => part);
 }
 
 function closingQuote(text: string, openingQuote: number): number {

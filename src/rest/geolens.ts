@@ -1,49 +1,103 @@
+import { z } from "zod";
+import type { Clock } from "../domain/clock.js";
 import type {
   RasterTileToken,
-  TileToken,
-  TileTokenRefusal,
+  TileTokenBatch,
+  TileTokenOutcome,
   TileTokens,
 } from "../domain/tile-tokens/tile-tokens.js";
 import { canonicalUuid, isUuid } from "../domain/uuid.js";
+import { CROSS_ORIGIN } from "../front/answer-headers.js";
+import type { AnswerMemo } from "../front/answer-memo.js";
 import { BatchGetTileTokensRequestSchema } from "../gen/proto/tilegate/v1/tile_token_service_pb.js";
+import { createEntriesEncoder, jsonEntries } from "../schema/entries.js";
+import type { IdReader } from "../schema/id-reader.js";
 import { listLimits } from "../schema/validate.js";
 import { missing, notAList, notAnObject, notAUuid, tooLong, tooShort, unprocessable } from "./pydantic.js";
-import type { Route } from "./router.js";
+import { JsonText, type RestRoute } from "./route.js";
 
 const IDS = ["body", "dataset_ids"];
 
-/** GeoLens' own first. */
-export const GEOLENS_BATCH_PATHS = [
-  "/api/tiles/tokens/",
-  "/api/tiles/tokens",
-  "/tiles/tokens/",
-  "/tiles/tokens",
-];
-const BATCH_PATH = new RegExp(`^(?:${GEOLENS_BATCH_PATHS.join("|")})$`);
+const LIMITS = listLimits(BatchGetTileTokensRequestSchema.field.datasetIds);
+
+const signed = { sig: z.string(), exp: z.int(), scope: z.string(), expires_in: z.int() };
+
+const token = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("vector"), ...signed }),
+  z.strictObject({
+    kind: z.literal("raster"),
+    tile_url: z.string(),
+    ...signed,
+    bounds: z.array(z.number()).length(4).nullable(),
+    minzoom: z.int(),
+    maxzoom: z.int(),
+    tile_size: z.int(),
+    format: z.string(),
+  }),
+]);
+
+const batchRequest = z.object({ dataset_ids: z.array(z.uuid()).min(LIMITS.min).max(LIMITS.max) });
+
+const batchResponse = z.strictObject({
+  tokens: z.record(z.uuid(), z.union([token, z.strictObject({ error: z.string() })])),
+});
+
+/** GeoLens' own, without its last slash, and both without the prefix. */
+const paths = (path: string) => ({ path: `/api${path}/`, aliases: [`/api${path}`, `${path}/`, path] });
+
+export interface GeoLensOptions {
+  readonly tileTokens: TileTokens;
+  readonly idReader: IdReader;
+  /** Of the batch. */
+  readonly answers: AnswerMemo;
+  readonly clock: Clock;
+}
 
 /** Whose credentials resolve, or who sent none. */
 const anybody = () => {};
 
 /** GeoLens' tile token routes: its paths, shapes and 422 bodies, so that its clients work unchanged. */
-export function createGeoLensRoutes(tileTokens: TileTokens): Route[] {
+export function createGeoLensRoutes({ tileTokens, idReader, answers, clock }: GeoLensOptions): RestRoute[] {
+  const usualIds = idReader.listOfJson("dataset_ids");
+  const encode = createEntriesEncoder(
+    jsonEntries((id, outcome: TileTokenOutcome) => JSON.stringify({ tokens: { [id]: toJson(outcome) } })),
+    ({ kind }) => kind === "error",
+  );
   return [
     {
+      name: "geolens.batch_tokens",
       method: "POST",
-      path: BATCH_PATH,
+      ...paths("/tiles/tokens"),
+      policy: CROSS_ORIGIN,
       permit: anybody,
-      async handle({ caller, json }) {
-        const ids = parseBatch(await json());
-        const outcomes = await tileTokens.batch(await caller(), ids);
-        return { tokens: Object.fromEntries([...outcomes].map(([id, outcome]) => [id, toJson(outcome)])) };
+      isUsuallyAtOnce: true,
+      request: batchRequest,
+      response: batchResponse,
+      handle({ caller, body, json, beforeWaiting }) {
+        const now = clock();
+        const recalled = answers.recall(body, now);
+        if (recalled !== undefined) return new JsonText(recalled);
+        const answered = ({ ids, outcomes, isForEverybody }: TileTokenBatch) => {
+          const text = encode(ids, outcomes);
+          if (isForEverybody) answers.remember(body, text, now);
+          return new JsonText(text);
+        };
+        const ids = usualIds(body);
+        const isUsual = ids !== undefined && ids.length <= LIMITS.max;
+        const batch = tileTokens.batch(caller, isUsual ? ids : parseBatch(json()), beforeWaiting);
+        return batch instanceof Promise ? batch.then(answered) : answered(batch);
       },
     },
     {
+      name: "geolens.token",
       method: "GET",
-      path: /^(?:\/api)?\/tiles\/token\/(?<dataset_id>[^/]+)\/?$/,
+      ...paths("/tiles/token/{dataset_id}"),
+      policy: CROSS_ORIGIN,
       permit: anybody,
+      response: token,
       async handle({ caller, params: { dataset_id = "" } }) {
         if (!isUuid(dataset_id)) throw unprocessable([notAUuid(["path", "dataset_id"], dataset_id)]);
-        return toJson(await tileTokens.get(await caller(), canonicalUuid(dataset_id)));
+        return toJson((await tileTokens.get(caller, canonicalUuid(dataset_id))).token);
       },
     },
   ];
@@ -59,9 +113,8 @@ function parseBatch(body: unknown): string[] {
   const ids: unknown = body.dataset_ids;
   if (!Array.isArray(ids)) throw unprocessable([notAList(IDS, ids)]);
 
-  const { min, max } = listLimits(BatchGetTileTokensRequestSchema.field.datasetIds);
-  if (ids.length < min) throw unprocessable([tooShort(IDS, ids, min)]);
-  if (ids.length > max) throw unprocessable([tooLong(IDS, ids, max)]);
+  if (ids.length < LIMITS.min) throw unprocessable([tooShort(IDS, ids, LIMITS.min)]);
+  if (ids.length > LIMITS.max) throw unprocessable([tooLong(IDS, ids, LIMITS.max)]);
   const malformed = ids.flatMap((id, index) =>
     typeof id === "string" && isUuid(id) ? [] : [notAUuid([...IDS, index], id)],
   );
@@ -70,7 +123,7 @@ function parseBatch(body: unknown): string[] {
 }
 
 /** How an outcome travels: exactly GeoLens' fields. */
-export function toJson(outcome: TileToken | TileTokenRefusal) {
+function toJson(outcome: TileTokenOutcome) {
   switch (outcome.kind) {
     case "error":
       return { error: outcome.message };

@@ -1,5 +1,7 @@
+import { z } from "zod";
+import { SAME_ORIGIN } from "../front/answer-headers.js";
 import { HttpError } from "./problem.js";
-import type { Route } from "./router.js";
+import type { RestRoute } from "./route.js";
 
 /**
  * Liveness: the process answers. Readiness: it also should get traffic.
@@ -9,12 +11,22 @@ import type { Route } from "./router.js";
 export function createHealthRoutes(
   notReady: () => Promise<readonly string[]>,
   degraded: () => readonly string[],
-): Route[] {
+): RestRoute[] {
   return [
-    { method: "GET", path: /^\/healthz$/, handle: async () => ({ status: "ok" }) },
     {
+      name: "healthz",
       method: "GET",
-      path: /^\/readyz$/,
+      path: "/healthz",
+      policy: SAME_ORIGIN,
+      response: z.strictObject({ status: z.literal("ok") }),
+      handle: () => ({ status: "ok" }),
+    },
+    {
+      name: "readyz",
+      method: "GET",
+      path: "/readyz",
+      policy: SAME_ORIGIN,
+      response: z.strictObject({ status: z.literal("ready"), degraded: z.array(z.string()).optional() }),
       async handle() {
         const reasons = await notReady();
         const lacks = degraded();

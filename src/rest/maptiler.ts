@@ -1,13 +1,14 @@
 import { z } from "zod";
 import type { ApiKeys, RevealedApiKey } from "../domain/api-keys/api-keys.js";
 import type { ApiKeyChange } from "../domain/api-keys/settings.js";
-import { DomainError, invalid, notFound } from "../domain/errors.js";
+import { type DomainError, invalid, invalidFields, notFound } from "../domain/errors.js";
 import { requireManager } from "../domain/identity/management.js";
 import { DEFAULT_PAGE_LIMIT, type ListRequest } from "../domain/page.js";
+import { SAME_ORIGIN } from "../front/answer-headers.js";
 import { ApiKeySchema } from "../gen/proto/tilegate/v1/api_key_pb.js";
 import { ListApiKeysRequestSchema } from "../gen/proto/tilegate/v1/api_key_service_pb.js";
 import { checked, listLimits } from "../schema/validate.js";
-import type { Route } from "./router.js";
+import type { RestRoute } from "./route.js";
 
 /** Only the types: the limits are the schema's, as for RPCs. A misspelt restriction must not pass unnoticed. */
 const settings = z.strictObject({
@@ -25,62 +26,79 @@ const settings = z.strictObject({
 /** The only list: each bad item of a longer one would be described. */
 const { max: MAX_ORIGINS } = listLimits(ApiKeySchema.field.origins);
 
+const key = z.strictObject({
+  id: z.uuid(),
+  token: z.string().nullable(),
+  name: z.string(),
+  description: z.string().nullable(),
+  user_agent: z.string().nullable(),
+  origins: z.array(z.string()),
+  created: z.iso.datetime(),
+  changed: z.iso.datetime(),
+});
+
+const page = z.strictObject({ cursor: z.string().nullable(), total_count: z.int(), items: z.array(key) });
+
 /** MapTiler's API key routes: its paths, shapes and null semantics, so that its clients work unchanged. */
-export function createMapTilerRoutes(apiKeys: ApiKeys): Route[] {
-  const collection = /^\/v1\/api_keys\/?$/;
-  const item = /^\/v1\/api_keys\/(?<key_id>[^/]+)\/?$/;
+export function createMapTilerRoutes(apiKeys: ApiKeys): RestRoute[] {
+  const managed = { policy: SAME_ORIGIN, permit: requireManager } as const;
+  const collection = { ...managed, path: "/v1/api_keys", aliases: ["/v1/api_keys/"] };
+  const item = { ...managed, path: "/v1/api_keys/{key_id}", aliases: ["/v1/api_keys/{key_id}/"] };
   return [
     {
+      ...collection,
+      name: "maptiler.list_keys",
       method: "GET",
-      path: collection,
-      permit: requireManager,
+      response: page,
       async handle({ caller, query }) {
-        const page = await apiKeys.list(await caller(), parsePage(query));
-        return {
-          cursor: page.cursor ?? null,
-          total_count: page.totalCount,
-          items: page.items.map(toJson),
-        };
+        const { items, cursor, totalCount } = await apiKeys.list(caller, parsePage(query));
+        return { cursor: cursor ?? null, total_count: totalCount, items: items.map(toJson) };
       },
     },
     {
+      ...collection,
+      name: "maptiler.create_key",
       method: "POST",
-      path: collection,
-      permit: requireManager,
       maxItems: MAX_ORIGINS,
+      request: settings,
+      response: key,
       async handle({ caller, json }) {
-        const settings = parseSettings((await json()) ?? {});
-        return toJson(await apiKeys.create(await caller(), settings));
+        return toJson(await apiKeys.create(caller, parseSettings(json() ?? {})));
       },
     },
     {
+      ...item,
+      name: "maptiler.get_key",
       method: "GET",
-      path: item,
-      permit: requireManager,
+      response: key,
       async handle({ caller, params: { key_id = "" } }) {
-        const revealed = await apiKeys.get(await caller(), key_id);
+        const revealed = await apiKeys.get(caller, key_id);
         // MapTiler knows no restoring: there a deleted key is gone.
         if (revealed.key.deleted !== undefined) throw notFound("API key");
         return toJson(revealed);
       },
     },
     {
+      ...item,
+      name: "maptiler.delete_key",
       method: "DELETE",
-      path: item,
-      permit: requireManager,
+      response: z.strictObject({}),
       async handle({ caller, params: { key_id = "" } }) {
-        await apiKeys.delete(await caller(), key_id);
+        await apiKeys.delete(caller, key_id);
         return {};
       },
     },
     {
+      ...managed,
+      name: "maptiler.change_settings",
       method: "POST",
-      path: /^\/v1\/api_keys\/(?<key_id>[^/]+)\/change_settings\/?$/,
-      permit: requireManager,
+      path: "/v1/api_keys/{key_id}/change_settings",
+      aliases: ["/v1/api_keys/{key_id}/change_settings/"],
       maxItems: MAX_ORIGINS,
+      request: settings,
+      response: key,
       async handle({ caller, json, params: { key_id = "" } }) {
-        const change = parseSettings((await json()) ?? {});
-        return toJson(await apiKeys.update(await caller(), key_id, change));
+        return toJson(await apiKeys.update(caller, key_id, parseSettings(json() ?? {})));
       },
     },
   ];
@@ -105,11 +123,14 @@ function parseSettings(body: unknown): ApiKeyChange {
   return given;
 }
 
-function invalidBody(error: z.ZodError): DomainError {
-  const problems = error.issues.map(({ path, message }) => `${path.join(".") || "body"}: ${message}`);
-  const field = error.issues[0]?.path.join(".") || undefined;
-  return new DomainError("invalid_argument", "INVALID_FIELD", problems.join("; "), { field });
-}
+const invalidBody = ({ issues }: z.ZodError): DomainError =>
+  invalidFields(issues.map(({ path, message }) => ({ field: toPath(path) || "body", description: message })));
+
+const toPath = (path: readonly PropertyKey[]): string =>
+  path
+    .map((part) => (typeof part === "number" ? `[${part}]` : `.${String(part)}`))
+    .join("")
+    .replace(/^\./, "");
 
 const toJson = ({ key, token }: RevealedApiKey) => ({
   id: key.id,

@@ -1,44 +1,22 @@
 import type { Logger } from "pino";
 import { DomainError } from "../domain/errors.js";
 import type { Caller } from "../domain/identity/principal.js";
+import { type AnswerHeaders, type AnswerPolicy, SAME_ORIGIN } from "../front/answer-headers.js";
 import { isGone } from "../front/body.js";
 import type { Call } from "../front/call.js";
+import { receive } from "../front/receive.js";
+import { queryOf } from "../front/request-target.js";
+import type { Target } from "../front/target.js";
 import { inspectJson } from "../json/inspect.js";
 import { describeJson, repeatedMember } from "../schema/inspect.js";
-import type { HttpRequest } from "../server/http-handler.js";
 import { discardBody } from "../server/unread-body.js";
 import { HttpError, sendError, sendJson } from "./problem.js";
-
-export interface RestContext {
-  readonly request: HttpRequest;
-  readonly query: URLSearchParams;
-  /** The named groups of the route's path, percent-decoded. */
-  readonly params: Readonly<Record<string, string>>;
-  /** Who makes the request. Asked for once the body is read, which may take its time. */
-  caller(): Promise<Caller>;
-  /**
-   * @throws HttpError 413 for more than 64 KiB, 400 for what isn't JSON; DomainError for what is not worth parsing; undefined
-   * for an empty body.
-   */
-  json(): Promise<unknown>;
-}
-
-export interface Route {
-  readonly method: "GET" | "POST" | "DELETE";
-  /** Matches the whole path. Named groups become `params`. */
-  readonly path: RegExp;
-  /**
-   * Whether such a caller may use the route at all: told before a body is read. Absent: it doesn't matter who calls, and
-   * credentials are not looked at. @throws DomainError
-   */
-  permit?(caller: Caller): void;
-  /** Of any list in the body: with more it is not looked at. Absent: the route tells by itself. */
-  readonly maxItems?: number;
-  /** Resolves to the body of a 200 answer. */
-  handle(context: RestContext): Promise<unknown>;
-}
+import type { RestRoute } from "./route.js";
 
 export const MAX_BODY_BYTES = 64 * 1024;
+
+/** So long a body is waited for without taking a place among the calls that are worked on. */
+const SMALL_BODY_BYTES = 8 * 1024;
 
 /**
  * No request of these APIs nests deeper than 3, and writing back in an error what does would exhaust the stack. How many
@@ -53,85 +31,174 @@ const BODY_LIMITS = {
   maxBlanks: Number.POSITIVE_INFINITY,
 };
 
-export type RestHandler = (call: Call, url: URL) => Promise<void>;
+const NO_BODY = Buffer.alloc(0);
 
-export interface RestHandlerOptions {
-  readonly routes: readonly Route[];
+/** @returns What a request with this method and path is for, be it nothing. */
+export type RestRouter = (method: string | undefined, path: string) => Target;
+
+export interface RestRouterOptions {
+  readonly routes: readonly RestRoute[];
+  readonly headersFor: (policy: AnswerPolicy) => AnswerHeaders;
   readonly log: Logger;
 }
 
-/** Serves `routes`; every failure becomes an answer. */
-export function createRestHandler({ routes, log }: RestHandlerOptions): RestHandler {
-  async function answer(call: Call, url: URL): Promise<unknown> {
-    const { request } = call;
-    const matching = routes.filter(({ path }) => path.test(url.pathname));
-    if (matching.length === 0) throw new HttpError(404, "There is nothing here");
-    const method = request.method === "HEAD" ? "GET" : request.method;
-    const route = matching.find((candidate) => candidate.method === method);
-    if (route === undefined) {
-      const allow = matching.map((candidate) => candidate.method).join(", ");
-      throw new HttpError(405, `Use ${allow}`, { headers: { allow } });
+type Params = Readonly<Record<string, string>>;
+
+/** All routes of one template, and what is told to those who use none of them. */
+interface Resource {
+  readonly pattern: RegExp;
+  readonly targets: ReadonlyMap<string, (params: Params) => Target>;
+  readonly otherwise: Target;
+}
+
+export function createRestRouter({ routes, headersFor, log }: RestRouterOptions): RestRouter {
+  const templates = new Map<string, RestRoute[]>();
+  for (const route of routes) {
+    for (const path of [route.path, ...(route.aliases ?? [])]) {
+      templates.set(path, [...(templates.get(path) ?? []), route]);
     }
-    const caller = await admit(route, call);
-    return route.handle({
-      request,
-      query: url.searchParams,
-      params: decodeParams(route.path.exec(url.pathname)?.groups ?? {}),
-      caller: () => call.caller(),
-      json: () => readJson(call, route.maxItems, (bytes) => call.hold(bytes, caller)),
-    });
+  }
+  const exact = new Map<string, Resource>();
+  const others: Resource[] = [];
+  for (const [template, own] of templates) {
+    const resource = createResource(template, own);
+    if (template.includes("{")) others.push(resource);
+    else exact.set(template, resource);
   }
 
-  return async (call, url) => {
+  function createResource(template: string, own: readonly RestRoute[]): Resource {
+    const allow = own.map(({ method }) => method).join(", ");
+    const policy = own.find((route) => route.policy.isCrossOrigin)?.policy ?? SAME_ORIGIN;
+    return {
+      pattern: patternOf(template),
+      targets: new Map(
+        own.map((route) => {
+          const kind = { door: "rest", name: route.name, headers: headersFor(route.policy) } as const;
+          return [route.method, (params) => ({ kind, answer: (call) => serve(route, call, params) })];
+        }),
+      ),
+      otherwise: refusing(policy, new HttpError(405, `Use ${allow}`, { headers: { allow } })),
+    };
+  }
+
+  function refusing(policy: AnswerPolicy, error: HttpError): Target {
+    const kind = { door: "rest", name: "unmatched", headers: headersFor(policy) } as const;
+    return { kind, answer: (call) => refuse(call, error) };
+  }
+
+  const nothing = refusing(SAME_ORIGIN, new HttpError(404, "There is nothing here"));
+  const undecodable = refusing(SAME_ORIGIN, new HttpError(400, "The path is not valid percent-encoding"));
+
+  function refuse(call: Call, error: unknown): void {
     const { request, response } = call;
-    try {
-      sendJson(response, 200, await answer(call, url));
-    } catch (error) {
-      if (isGone(request)) return;
-      discardBody(request, response);
-      const status = sendError(response, error);
-      const rest = { method: request.method, status };
-      if (status === 500) log.error({ rest, err: error }, "unexpected error");
-      else if (error instanceof DomainError && error.kind === "unavailable") {
-        log.warn({ rest, err: error.cause }, error.message);
-      }
+    if (isGone(request)) return;
+    discardBody(request, response);
+    const status = sendError(call, error);
+    const rest = { method: request.method, status };
+    if (status === 500) log.error({ rest, err: error }, "unexpected error");
+    else if (error instanceof DomainError && error.kind === "unavailable") {
+      log.warn({ rest, err: error.cause }, error.message);
     }
+  }
+
+  function serve(route: RestRoute, call: Call, params: Params): void {
+    const failed = (error: unknown) => refuse(call, error);
+    if (route.isUsuallyAtOnce && !isLong(call)) {
+      receive(call, {
+        permit: (caller) => route.permit?.(caller),
+        maxBytes: SMALL_BODY_BYTES,
+        done(caller, body) {
+          if (body === undefined) readOn(route, call, params).catch(failed);
+          else reply(route, call, params, caller, body);
+        },
+        refused: failed,
+        failed,
+      });
+    } else {
+      readOn(route, call, params).catch(failed);
+    }
+  }
+
+  /** Takes its place before it waits for anything. Probes must hear an answer when all places are taken, too. */
+  async function readOn(route: RestRoute, call: Call, params: Params): Promise<void> {
+    const caller = await admit(route, call);
+    if (route.permit !== undefined) call.enter(caller);
+    if (route.request === undefined) return reply(route, call, params, caller, NO_BODY);
+    const body = await read(call, caller);
+    // Again: a body may take its time.
+    reply(route, call, params, await admit(route, call), body);
+  }
+
+  function reply(route: RestRoute, call: Call, params: Params, caller: Caller, body: Buffer): void {
+    const failed = (error: unknown) => refuse(call, error);
+    const answered = (answer: unknown) => sendJson(call, 200, answer);
+    try {
+      const answer = route.handle({
+        caller,
+        params,
+        body,
+        query: queryOf(call.request),
+        json: () => parse(body, route.maxItems),
+        beforeWaiting: () => call.enter(caller),
+      });
+      if (answer instanceof Promise) answer.then(answered).catch(failed);
+      else answered(answer);
+    } catch (error) {
+      failed(error);
+    }
+  }
+
+  return (method, path) => {
+    const known = exact.get(path);
+    const resource = known ?? others.find(({ pattern }) => pattern.test(path));
+    if (resource === undefined) return nothing;
+    const target = resource.targets.get(method === "HEAD" ? "GET" : (method ?? ""));
+    if (target === undefined) return resource.otherwise;
+    if (known !== undefined) return target({});
+    const params = paramsOf(resource.pattern, path);
+    return params === undefined ? undecodable : target(params);
   };
 }
 
-/** Probes must hear an answer when all places are taken, too. */
-async function admit({ permit }: Route, call: Call): Promise<Caller> {
-  if (permit === undefined) return [];
-  const caller = await call.caller();
-  permit(caller);
-  call.enter(caller);
-  return caller;
-}
+/** `{name}` stands for anything but a slash. */
+const patternOf = (template: string): RegExp =>
+  new RegExp(`^${template.replace(/\./g, "\\.").replace(/\{(\w+)\}/g, "(?<$1>[^/]+)")}$`);
 
-function decodeParams(groups: Record<string, string>): Record<string, string> {
+function paramsOf(pattern: RegExp, path: string): Params | undefined {
+  const groups = Object.entries(pattern.exec(path)?.groups ?? {});
   try {
-    return Object.fromEntries(
-      Object.entries(groups).map(([name, value]) => [name, decodeURIComponent(value)]),
-    );
+    return Object.fromEntries(groups.map(([name, value]) => [name, decodeURIComponent(value)]));
   } catch {
-    throw new HttpError(400, "The path is not valid percent-encoding");
+    return undefined;
   }
 }
 
-async function readJson(
-  { request, body }: Call,
-  maxItems: number | undefined,
-  hold: (bytes: number) => void,
-): Promise<unknown> {
-  const announced = Number(request.headers["content-length"] ?? 0);
-  const bytes = announced > MAX_BODY_BYTES ? undefined : await body.whole(MAX_BODY_BYTES, hold);
-  if (bytes === undefined) throw new HttpError(413, `The body is larger than ${MAX_BODY_BYTES} bytes`);
-  if (bytes.length === 0) return undefined;
-  const problem = inspectJson(bytes, maxItems === undefined ? BODY_LIMITS : { ...BODY_LIMITS, maxItems });
+async function admit({ permit }: RestRoute, call: Call): Promise<Caller> {
+  if (permit === undefined) return [];
+  const caller = await call.caller();
+  permit(caller);
+  return caller;
+}
+
+const announcedBytes = ({ request }: Call): number => Number(request.headers["content-length"] ?? 0);
+
+const isLong = (call: Call): boolean => announcedBytes(call) > SMALL_BODY_BYTES;
+
+async function read(call: Call, caller: Caller): Promise<Buffer> {
+  const hold = (bytes: number) => call.hold(bytes, caller);
+  const body =
+    announcedBytes(call) > MAX_BODY_BYTES ? undefined : await call.body.whole(MAX_BODY_BYTES, hold);
+  if (body === undefined) throw new HttpError(413, `The body is larger than ${MAX_BODY_BYTES} bytes`);
+  return body;
+}
+
+function parse(body: Buffer, maxItems: number | undefined): unknown {
+  if (body.length === 0) return undefined;
+  const problem = inspectJson(body, maxItems === undefined ? BODY_LIMITS : { ...BODY_LIMITS, maxItems });
   if (problem?.kind === "depth") throw new HttpError(400, "The body is nested too deeply");
   if (problem !== undefined) throw describeJson(problem);
-  const value = parseJson(bytes);
-  const repeated = repeatedMember(bytes.toString());
+  const value = parseJson(body);
+  const repeated = repeatedMember(body.toString());
   if (repeated !== undefined) throw repeated;
   return value;
 }

@@ -50,14 +50,14 @@ export function createAccountService(accounts: Accounts): ServiceImpl<typeof Acc
 const toWireAccount = ({ id, name, created }: Account): MessageInitShape<typeof AccountSchema> => ({
   id,
   name,
-  created: timestampFromDate(created),
+  createTime: timestampFromDate(created),
 });
 
 const toWireToken = (token: ServiceToken): MessageInitShape<typeof ServiceTokenSchema> => ({
   id: token.id,
   accountId: token.accountId,
   name: token.name,
-  created: timestampFromDate(token.created),
+  createTime: timestampFromDate(token.created),
   expireTime: optionalTimestamp(token.expireTime),
-  revoked: optionalTimestamp(token.revoked),
+  revokeTime: optionalTimestamp(token.revoked),
 });

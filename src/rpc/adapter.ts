@@ -1,3 +1,4 @@
+import type { DescMethod } from "@bufbuild/protobuf";
 import type { Violation } from "@bufbuild/protovalidate";
 import { Code, ConnectError, createContextValues } from "@connectrpc/connect";
 import type {
@@ -5,6 +6,7 @@ import type {
   UniversalServerRequest,
   UniversalServerResponse,
 } from "@connectrpc/connect/protocol";
+import { codeToString } from "@connectrpc/connect/protocol-connect";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import type { Logger } from "pino";
 import { DomainError } from "../domain/errors.js";
@@ -12,100 +14,148 @@ import type { Caller } from "../domain/identity/principal.js";
 import type { Call } from "../front/call.js";
 import { bodyTooLarge, HEAD_BYTES, inflate } from "../front/inflate.js";
 import { countItems, inspectMessage } from "../schema/inspect.js";
+import { invalidRequest } from "../schema/validate.js";
+import { setHeaders } from "../server/http-handler.js";
 import { discardBody } from "../server/unread-body.js";
-import { type Admission, admissionOf } from "./admission.js";
 import { clampDeadline } from "./deadline.js";
 import { correctEarlyRefusal } from "./early-refusals.js";
 import { toPublicError } from "./errors.js";
-import { callerKey, invalidRequest } from "./interceptors.js";
+import { callerKey, callKey } from "./interceptors.js";
 import {
   asPost,
   ENVELOPE_BYTES,
+  type Framing,
   framingOf,
   requireKnownEncoding,
   unwrap,
   unwrapHead,
   wrap,
 } from "./message.js";
+import type { RpcMethod } from "./methods.js";
 
-/** Answers RPCs. */
+/** Answers RPCs by Connect's own handlers. */
 export interface RpcAdapter {
-  /** Whether there is an RPC by this path. */
-  has(path: string): boolean;
-  answer(call: Call, path: string): void;
+  answer(call: Call, rpc: RpcMethod): void;
+  /** Tells the caller why there is no answer, in the words of the protocol that it spoke. */
+  refuse(call: Call, rpc: RpcMethod, error: unknown): void;
 }
 
 /**
- * Serves Connect's handlers, each behind its admission: who calls, and whether such a caller may call this method at all, is
+ * Serves Connect's handlers, each behind its rules: who calls, and whether such a caller may call this method at all, is
  * decided before a body is read; how long it may be, before it is inflated; and how much it may hold, before it is decoded.
  * What is refused there is told by the protocol's own handler, to which it is a body that can't be read.
  */
 export function createRpcAdapter(handlers: readonly UniversalHandler[], log: Logger): RpcAdapter {
-  const byPath = new Map(
-    handlers.map((handler) => [handler.requestPath, { handler, admission: admissionOf(handler.method) }]),
+  const byMethod = new Map<DescMethod, UniversalHandler>(
+    handlers.map((handler) => [handler.method, handler]),
   );
 
+  function handlerOf({ method, name }: RpcMethod): UniversalHandler {
+    const handler = byMethod.get(method);
+    if (handler === undefined) throw new Error(`${name} has no handler`);
+    return handler;
+  }
+
+  /** @param read Makes the message of an admitted call. What it throws is the answer. */
   async function respond(
     call: Call,
-    handler: UniversalHandler,
-    admission: Admission,
+    rpc: RpcMethod,
+    read: (sent: UniversalServerRequest, handler: UniversalHandler) => Admitted | undefined,
   ): Promise<UniversalServerResponse> {
-    const contextValues = createContextValues();
+    const handler = handlerOf(rpc);
+    const contextValues = createContextValues().set(callKey, call);
     const sent = universalRequestFromNodeRequest(call.request, call.response, undefined, contextValues);
     clampDeadline(sent.header);
-    if (!handler.allowedMethods.includes(sent.method)) return handler(sent);
+    const admitted = handler.allowedMethods.includes(sent.method) ? read(sent, handler) : undefined;
+    if (admitted === undefined) return handler(sent);
 
     let refusal: unknown;
-    const refused = (error: unknown) => {
-      refusal = error;
-      const publicError = toPublicError(error, { log, rpc: rpcOf(handler) });
-      log.debug({ rpc: rpcOf(handler), code: Code[publicError.code] }, "rpc");
-      return publicError;
-    };
-    const response = await handler(admitted(sent, call, handler, admission, refused));
+    async function* body(message: Admitted["message"]): AsyncIterable<Uint8Array> {
+      try {
+        yield await message();
+      } catch (error) {
+        refusal = error;
+        throw toPublicError(error, { log, call, rpc: rpc.name });
+      }
+    }
+    const { header, message } = admitted;
+    const response = await handler({ ...sent, method: "POST", header, body: body(message) });
     discardBody(call.request, call.response);
     const isOverloaded = refusal instanceof DomainError && refusal.kind === "overloaded";
     // Connect has 429 for it, which says that it is the client who asks too often.
     return isOverloaded && response.status === 429 ? { ...response, status: 503 } : response;
   }
 
+  function serve(call: Call, rpc: RpcMethod, responding: Promise<UniversalServerResponse>): void {
+    setHeaders(call.response, call.headers);
+    responding
+      .then((response) => correctEarlyRefusal(response, handlerOf(rpc)))
+      .then((response) => universalResponseToNodeResponse(noting(response, call), call.response))
+      .catch((err: unknown) => {
+        // The client went away while it was answered.
+        if (ConnectError.from(err).code === Code.Aborted) return;
+        log.error({ rpc: rpc.name, err }, "unexpected error");
+        call.request.destroy();
+      });
+  }
+
   return {
-    has: (path) => byPath.has(path),
-    answer(call, path) {
-      const found = byPath.get(path);
-      if (found === undefined) throw new Error(`there is no RPC ${path}`);
-      const { handler, admission } = found;
-      respond(call, handler, admission)
-        .then((response) => correctEarlyRefusal(response, handler))
-        .then((response) => universalResponseToNodeResponse(response, call.response))
-        .catch((err: unknown) => {
-          // The client went away while it was answered.
-          if (ConnectError.from(err).code === Code.Aborted) return;
-          log.error({ rpc: rpcOf(handler), err }, "unexpected error");
-          call.request.destroy();
-        });
+    answer: (call, rpc) =>
+      serve(
+        call,
+        rpc,
+        respond(call, rpc, (sent, handler) => admission(sent, call, handler, rpc)),
+      ),
+    refuse(call, rpc, error) {
+      const message = async () => {
+        throw error;
+      };
+      serve(
+        call,
+        rpc,
+        respond(call, rpc, ({ header }) => ({ header: headersOf(header, framingOf(header)), message })),
+      );
     },
   };
 }
 
-const rpcOf = ({ requestPath }: UniversalHandler): string => requestPath.slice(1);
+/** Notes how a call ended of which no error told: it is what the protocol says. */
+function noting(response: UniversalServerResponse, call: Call): UniversalServerResponse {
+  const { status, header, trailer, body } = response;
+  const note = () => {
+    const code = Number(trailer?.get("grpc-status") ?? header?.get("grpc-status") ?? 0);
+    call.note(code !== 0 ? codeToString(code) : status === 200 ? "ok" : `http_${status}`);
+  };
+  if (body === undefined) {
+    note();
+    return response;
+  }
+  return { ...response, body: notingEnd(body, note) };
+}
 
-/** The same request with its message, not compressed, once it is admitted. Before, its body is a promise. */
-function admitted(
+async function* notingEnd(body: AsyncIterable<Uint8Array>, note: () => void): AsyncIterable<Uint8Array> {
+  yield* body;
+  note();
+}
+
+/** A request that the protocol's handler may have. */
+interface Admitted {
+  readonly header: Headers;
+  /** Its message, not compressed, once it is admitted. */
+  message(): Promise<Buffer>;
+}
+
+/** Undefined for what the protocol's handler refuses by itself. */
+function admission(
   sent: UniversalServerRequest,
   call: Call,
   handler: UniversalHandler,
-  { permit, maxBytes, maxValues }: Admission,
-  refused: (error: unknown) => ConnectError,
-): UniversalServerRequest {
+  { permit, maxBytes, maxValues }: RpcMethod,
+): Admitted | undefined {
   const posted = sent.method === "GET" ? asPost(sent) : undefined;
-  if (sent.method === "GET" && posted === undefined) return sent;
-  const header = new Headers(posted?.header ?? sent.header);
-  const framing = framingOf(header);
+  if (sent.method === "GET" && posted === undefined) return undefined;
+  const framing = framingOf(posted?.header ?? sent.header);
   const limit = framing.isEnveloped ? maxBytes + ENVELOPE_BYTES : maxBytes;
-  // What is handed on has another length, and no encoding.
-  header.delete("content-length");
-  if (!framing.isEnveloped) header.delete("content-encoding");
 
   async function permitted(): Promise<Caller> {
     if (permit === undefined) return [];
@@ -132,7 +182,7 @@ function admitted(
     return body;
   }
 
-  async function admit(): Promise<Buffer> {
+  async function message(): Promise<Buffer> {
     const caller = await permitted();
     requireKnownEncoding(framing);
     const needsPlace = permit !== undefined;
@@ -153,14 +203,15 @@ function admitted(
     return framing.isEnveloped ? wrap(bytes) : bytes;
   }
 
-  async function* body(): AsyncIterable<Uint8Array> {
-    try {
-      yield await admit();
-    } catch (error) {
-      throw refused(error);
-    }
-  }
-  return { ...sent, method: "POST", header, body: body() };
+  return { header: headersOf(posted?.header ?? sent.header, framing), message };
+}
+
+/** What is handed on has another length, and no encoding. */
+function headersOf(sent: Headers, { isEnveloped }: Framing): Headers {
+  const header = new Headers(sent);
+  header.delete("content-length");
+  if (!isEnveloped) header.delete("content-encoding");
+  return header;
 }
 
 function refuse(problem: Violation | DomainError | undefined): void {

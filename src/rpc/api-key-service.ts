@@ -5,7 +5,7 @@ import type { ApiKeys, RevealedApiKey } from "../domain/api-keys/api-keys.js";
 import type { ApiKeyRefusal } from "../domain/api-keys/restrictions.js";
 import type { ApiKeyChange } from "../domain/api-keys/settings.js";
 import type { ApiKeyRequest, ApiKeyVerdict, ApiKeyVerification } from "../domain/api-keys/verification.js";
-import { invalid } from "../domain/errors.js";
+import { below, DomainError, invalid } from "../domain/errors.js";
 import {
   type ApiKeySchema,
   type ApiKey as WireApiKey,
@@ -47,8 +47,6 @@ const REFUSALS: Record<ApiKeyRefusal, WireRefusal> = {
   rate_limited: WireRefusal.RATE_LIMITED,
 };
 
-const DEFAULT_RATE_LIMIT_WINDOW_SECONDS = 60;
-
 export function createApiKeyService(
   apiKeys: ApiKeys,
   verification: ApiKeyVerification,
@@ -63,7 +61,8 @@ export function createApiKeyService(
     async createApiKey({ apiKey }, { values }) {
       const settings = apiKey === undefined ? {} : toSettings(apiKey);
       const accountId = optionalUuid(apiKey?.accountId ?? "");
-      return { apiKey: toWire(await apiKeys.create(values.get(callerKey), settings, accountId)) };
+      const creating = apiKeys.create(values.get(callerKey), settings, accountId);
+      return { apiKey: toWire(await inApiKey(creating)) };
     },
 
     async getApiKey({ id }, { values }) {
@@ -75,7 +74,8 @@ export function createApiKeyService(
       if (apiKey.id === "") throw invalid("api_key.id", "is required");
       const change = pick(toSettings(apiKey), updateMask?.paths ?? [], CHANGEABLE);
       const etag = orUndefined(apiKey.etag);
-      return { apiKey: toWire(await apiKeys.update(values.get(callerKey), apiKey.id, change, etag)) };
+      const updating = apiKeys.update(values.get(callerKey), apiKey.id, change, etag);
+      return { apiKey: toWire(await inApiKey(updating)) };
     },
 
     async deleteApiKey({ id, etag }, { values }) {
@@ -103,6 +103,12 @@ export function createApiKeyService(
   };
 }
 
+/** Where settings are the message's `api_key`: a failure names them there. */
+const inApiKey = <T>(outcome: Promise<T>): Promise<T> =>
+  outcome.catch((error: unknown) => {
+    throw error instanceof DomainError ? below("api_key", error) : error;
+  });
+
 /** What isn't set is null, which clears a setting on update and is its default on creation. */
 const toSettings = (key: WireApiKey) =>
   ({
@@ -114,10 +120,7 @@ const toSettings = (key: WireApiKey) =>
     expireTime: optionalDate(key.expireTime, "api_key.expire_time") ?? null,
     datasetIds: key.datasetIds,
     rateLimit: key.rateLimit
-      ? {
-          requests: key.rateLimit.requests,
-          windowSeconds: key.rateLimit.windowSeconds || DEFAULT_RATE_LIMIT_WINDOW_SECONDS,
-        }
+      ? { requests: key.rateLimit.requests, windowSeconds: orUndefined(key.rateLimit.windowSeconds) }
       : null,
   }) satisfies ApiKeyChange;
 
@@ -135,10 +138,10 @@ function toWire({ key, token, etag }: RevealedApiKey): MessageInitShape<typeof A
     expireTime: optionalTimestamp(key.expireTime),
     datasetIds: [...key.datasetIds],
     rateLimit: key.rateLimit,
-    created: timestampFromDate(key.created),
-    changed: timestampFromDate(key.changed),
+    createTime: timestampFromDate(key.created),
+    updateTime: timestampFromDate(key.changed),
     lastUsedTime: optionalTimestamp(key.lastUsed),
-    deletedTime: optionalTimestamp(key.deleted),
+    deleteTime: optionalTimestamp(key.deleted),
     previousTokenExpireTime: optionalTimestamp(key.previous?.expireTime),
     etag,
   };

@@ -93,8 +93,8 @@ function toWire(dataset: ManagedDataset): MessageInitShape<typeof DatasetSchema>
     readerSubjects: [...dataset.readerSubjects],
     raster: dataset.kind === "raster" ? toWireRaster(dataset.raster) : undefined,
     cacheVersion: dataset.cacheVersion,
-    created: timestampFromDate(dataset.created),
-    changed: timestampFromDate(dataset.changed),
+    createTime: timestampFromDate(dataset.created),
+    updateTime: timestampFromDate(dataset.changed),
     etag: dataset.etag,
   };
 }
@@ -120,7 +120,9 @@ const toSettings = (dataset: WireDataset, path: string) => ({
   },
   get status() {
     const { status } = dataset;
-    return status === PublicationStatus.UNSPECIFIED ? "draft" : fromEnum(STATUSES, status, `${path}.status`);
+    return status === PublicationStatus.UNSPECIFIED
+      ? undefined
+      : fromEnum(STATUSES, status, `${path}.status`);
   },
   owner: orUndefined(dataset.owner),
   readerRoles: dataset.readerRoles,

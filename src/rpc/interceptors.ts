@@ -1,8 +1,10 @@
-import { type Violation, violationsToProto } from "@bufbuild/protovalidate";
-import { Code, ConnectError, createContextKey, type Interceptor } from "@connectrpc/connect";
-import type { Logger } from "pino";
+import { createContextKey, type Interceptor } from "@connectrpc/connect";
 import type { Caller } from "../domain/identity/principal.js";
-import { requireStorableText, violationsOf } from "../schema/validate.js";
+import type { Call } from "../front/call.js";
+import { invalidRequest, requireStorableText, violationsOf } from "../schema/validate.js";
+
+/** The call that a handler answers. */
+export const callKey = createContextKey<Call | undefined>(undefined, { description: "call" });
 
 /** Who makes the call. Set when it is admitted, before any handler runs. */
 export const callerKey = createContextKey<Caller>([], { description: "caller" });
@@ -16,34 +18,3 @@ export const validationInterceptor: Interceptor = (next) => async (request) => {
   }
   return next(request);
 };
-
-const NAMED_IN_MESSAGE = 10;
-
-/** Names each field that breaks a rule. */
-export function invalidRequest(violations: Violation[]): ConnectError {
-  const named = violations.slice(0, NAMED_IN_MESSAGE).map((v) => v.toString());
-  const rest = violations.length - named.length;
-  const message = named.join("; ") + (rest > 0 ? `; and ${rest} more` : "");
-  const [value, desc] = violationsToProto(violations);
-  // Two thirds of the size, and trailers are limited; `rule_id` says the same.
-  for (const violation of value.violations) violation.rule = undefined;
-  return new ConnectError(message, Code.InvalidArgument, undefined, [{ desc, value }]);
-}
-
-/** One debug line for each call: never a header, never a message, which may carry secrets. */
-export function createLogInterceptor(log: Logger): Interceptor {
-  return (next) => async (request) => {
-    const rpc = `${request.service.typeName}/${request.method.name}`;
-    const start = performance.now();
-    const done = (code: string) =>
-      log.debug({ rpc, code, durationMs: Math.round(performance.now() - start) }, "rpc");
-    try {
-      const response = await next(request);
-      done("ok");
-      return response;
-    } catch (error) {
-      done(error instanceof ConnectError ? Code[error.code] : "internal");
-      throw error;
-    }
-  };
-}

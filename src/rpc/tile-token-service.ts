@@ -1,8 +1,9 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { ServiceImpl } from "@connectrpc/connect";
+import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import type {
   RasterTileToken,
   TileToken,
+  TileTokenOutcome,
   TileTokenRefusal,
   TileTokens,
   VectorTileToken,
@@ -30,32 +31,33 @@ const INVALID_REASONS = {
   signature: TileTokenInvalidReason.SIGNATURE,
 } as const;
 
-export function createTileTokenService(
-  tileTokens: TileTokens,
-): Partial<ServiceImpl<typeof TileTokenService>> {
+export function createTileTokenService(tileTokens: TileTokens): ServiceImpl<typeof TileTokenService> {
   return {
-    async getTileToken(request, { values }) {
-      return {
-        token: toToken(await tileTokens.get(values.get(callerKey), canonicalUuid(request.datasetId))),
-      };
+    async getTileToken({ datasetId }, { values }) {
+      const { token } = await tileTokens.get(values.get(callerKey), canonicalUuid(datasetId));
+      return { token: toToken(token) };
     },
 
-    async batchGetTileTokens(request, { values }) {
-      const outcomes = await tileTokens.batch(values.get(callerKey), request.datasetIds.map(canonicalUuid));
-      return { tokens: Object.fromEntries([...outcomes].map(([id, outcome]) => [id, toResult(outcome)])) };
+    async batchGetTileTokens({ datasetIds }, { values }) {
+      const { ids, outcomes } = await tileTokens.batch(values.get(callerKey), datasetIds.map(canonicalUuid));
+      return {
+        tokens: Object.fromEntries(outcomes.map((outcome, index) => [ids[index] ?? "", toResult(outcome)])),
+      };
     },
 
     verifyTileToken(request) {
       const verdict = tileTokens.verify(request);
       return verdict.valid ? verdict : { valid: false, reason: INVALID_REASONS[verdict.reason] };
     },
+
+    revokeTileTokens() {
+      throw new ConnectError("RevokeTileTokens is not served yet", Code.Unimplemented);
+    },
   };
 }
 
 /** How an outcome travels. */
-export function toResult(
-  outcome: TileToken | TileTokenRefusal,
-): MessageInitShape<typeof TileTokenResultSchema> {
+export function toResult(outcome: TileTokenOutcome): MessageInitShape<typeof TileTokenResultSchema> {
   if (outcome.kind !== "error") return { result: toToken(outcome) };
   return { result: { case: "error", value: { code: ERROR_CODES[outcome.code], message: outcome.message } } };
 }

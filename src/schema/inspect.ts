@@ -1,10 +1,10 @@
 import { type DescField, type DescMessage, getOption, ScalarType } from "@bufbuild/protobuf";
-import type { Path } from "@bufbuild/protobuf/reflect";
+import { type Path, pathToString } from "@bufbuild/protobuf/reflect";
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { Violation } from "@bufbuild/protovalidate";
 import { field as fieldRules } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { type DomainError, invalid } from "../domain/errors.js";
-import { findDuplicateMember } from "../json/duplicate-members.js";
+import { duplicatePath } from "../json/duplicate-members.js";
 import { inspectJson, type JsonProblem, type JsonShape } from "../json/inspect.js";
 
 /** How a message is written. */
@@ -59,14 +59,17 @@ export function inspectMessage(
   maxValues: number,
 ): Violation | DomainError | undefined {
   const problem = countItems(schema, form, message, maxValues);
-  return problem ?? (form === "json" ? repeatedMember(message.toString()) : undefined);
+  return problem ?? (form === "json" ? repeatedMember(message.toString(), schema) : undefined);
 }
 
-/** Of two members of one name programs read either: a proxy before us perhaps the other one. */
-export function repeatedMember(json: string): DomainError | undefined {
+/**
+ * Of two members of one name programs read either: a proxy before us perhaps the other one.
+ * @param schema Whose names the error takes, where it knows them.
+ */
+export function repeatedMember(json: string, schema?: DescMessage): DomainError | undefined {
   try {
-    const name = findDuplicateMember(json);
-    return name === undefined ? undefined : invalid(pathText([name]), "is there twice");
+    const path = duplicatePath(json);
+    return path && invalid(fieldText(path, schema), "is there twice");
   } catch {
     // It is no JSON, which its parser tells better.
     return undefined;
@@ -82,14 +85,14 @@ const WORDS: Record<Exclude<JsonProblem["kind"], "items">, string> = {
 };
 
 /** What a JSON body's problem is, in words. */
-export function describeJson({ kind, path, max }: JsonProblem): DomainError {
+export function describeJson({ kind, path, max }: JsonProblem, schema?: DescMessage): DomainError {
   const words = kind === "items" ? `has more than ${max} items` : WORDS[kind];
-  return invalid(pathText(path) || "body", words);
+  return invalid(fieldText(path, schema), words);
 }
 
 function describe(problem: JsonProblem, schema: DescMessage): Violation | DomainError {
   const path = problem.kind === "items" && fieldPath(problem.path, schema);
-  return path && problem.max !== undefined ? tooMany(path, problem.max) : describeJson(problem);
+  return path && problem.max !== undefined ? tooMany(path, problem.max) : describeJson(problem, schema);
 }
 
 /** In protovalidate's words for the same. */
@@ -107,6 +110,12 @@ const pathText = (path: readonly (string | number)[]): string =>
       "",
     )
     .slice(0, MAX_NAME_LENGTH);
+
+/** In the schema's names, as far as it is known to it. */
+function fieldText(path: readonly (string | number)[], schema: DescMessage | undefined): string {
+  const known = schema && fieldPath(path, schema);
+  return (known ? pathToString(known) : pathText(path)) || "body";
+}
 
 function fieldPath(path: readonly (string | number)[], schema: DescMessage): Path | undefined {
   const found: Path = [];
@@ -188,6 +197,9 @@ function inspectBinary(
   function inspect(desc: DescMessage, end: number): Violation | DomainError | undefined {
     const counts = new Map<number, number>();
     let singular = 0;
+    /** Of a list, the item that has just been counted. */
+    const itemOf = ({ fieldKind, number }: DescField): Path =>
+      fieldKind === "list" ? [{ kind: "list_sub", index: (counts.get(number) ?? 1) - 1 }] : [];
     while (reader.pos < end) {
       const [number, wireType] = reader.tag();
       const field = desc.fields.find((candidate) => candidate.number === number);
@@ -215,12 +227,12 @@ function inspectBinary(
       const next = reader.pos + length;
       if (field?.message) {
         path.push(field);
-        if (isList) path.push({ kind: "list_sub", index: (counts.get(number) ?? 1) - 1 });
+        path.push(...itemOf(field));
         const found = inspect(field.message, Math.min(next, end));
         if (found !== undefined) return found;
         path.length -= isList ? 2 : 1;
       } else if (length > MAX_TEXT_BYTES) {
-        return invalid(field?.name ?? "body", WORDS.text);
+        return invalid(field ? pathToString([...path, field, ...itemOf(field)]) : "body", WORDS.text);
       }
       reader.pos = next;
     }

@@ -7,10 +7,10 @@ import {
   type MessageInitShape,
   type MessageShape,
 } from "@bufbuild/protobuf";
-import { isReflectMessage, type ReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
+import { isReflectMessage, pathToString, type ReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
 import { createValidator, type Validator, type Violation } from "@bufbuild/protovalidate";
 import { field as fieldRules } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
-import { DomainError, invalid } from "../domain/errors.js";
+import { type DomainError, invalid, invalidFields } from "../domain/errors.js";
 
 const validator = createValidator();
 const quickValidator = createValidator({ failFast: true });
@@ -30,6 +30,19 @@ export function violationsOf(schema: DescMessage, message: Message): Violation[]
   const violations = validate(validator, schema, withFewBadItems(schema, message));
   return violations.toSorted((a, b) => a.field.length - b.field.length).slice(0, MAX_VIOLATIONS);
 }
+
+/**
+ * Names each field that breaks a rule, as `.proto` files spell it.
+ * @param prefix What precedes the fields' names.
+ */
+export const invalidRequest = (violations: readonly Violation[], prefix = ""): DomainError =>
+  invalidFields(
+    violations.map(({ field, message, ruleId }) => ({
+      field: prefix + pathToString(field),
+      description: message,
+      rule: ruleId.replaceAll(".", "_").toUpperCase(),
+    })),
+  );
 
 /** Compiles a message's rules, for which the first one else waits: up to 50 ms, and as long again where it breaks one. */
 export function compileRules(schema: DescMessage): void {
@@ -105,9 +118,7 @@ export function checked<Schema extends DescMessage>(
 ): MessageShape<Schema> {
   const message = create(schema, init);
   const violations = violationsOf(schema, message);
-  if (violations.length > 0) {
-    throw new DomainError("invalid_argument", "INVALID_FIELD", violations.join("; "));
-  }
+  if (violations.length > 0) throw invalidRequest(violations);
   requireStorableText(schema, message);
   return message;
 }

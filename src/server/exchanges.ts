@@ -1,3 +1,4 @@
+import type { OpenExchange } from "./http-handler.js";
 import type { CallClass, ServerLimits } from "./limits.js";
 import { receivedIsRead } from "./received.js";
 
@@ -13,13 +14,14 @@ export interface Connection {
  * One request and its answer, from the end of the request's headers to the end of the answer; as their protocol sees them.
  * A class, because each call makes one: methods that are shared cost nothing.
  */
-export abstract class Exchange {
+export abstract class Exchange implements OpenExchange {
   /** Whether there was room for it. Otherwise it has to be refused; until that is sent it counts as waiting. */
   isAdmitted = false;
   callClass: CallClass | undefined;
   /** Where it stands among the open ones; undefined before and after. */
   place: number | undefined;
   readonly beganMs = performance.now();
+  listener: OpenExchange["listener"];
   /** Since when its answer is due, and since when what was written of it is unread, as far as looks have noticed. */
   dueSinceMs: number | undefined;
   unreadSinceMs: number | undefined;
@@ -218,6 +220,7 @@ export function createExchanges({ limits, classes }: ExchangesOptions): Exchange
       if (exchange.callClass) classed.get(exchange.callClass)?.delete(exchange);
     }
     exchange.ended();
+    exchange.listener?.end();
   }
 
   return {

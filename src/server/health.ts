@@ -4,6 +4,7 @@ import {
   HealthCheckResponse_ServingStatus,
   Health as HealthService,
 } from "../gen/proto/grpc/health/v1/health_pb.js";
+import type { CallClass } from "./limits.js";
 
 const { SERVING, NOT_SERVING, SERVICE_UNKNOWN } = HealthCheckResponse_ServingStatus;
 
@@ -20,6 +21,9 @@ export interface Health {
   /** Adds grpc.health.v1.Health. */
   register(router: ConnectRouter): void;
 }
+
+/** One for each balancer's connection, and a few to spare. A watcher takes 50 kB for as long as it likes. */
+export const WATCHES: CallClass = { maxCalls: 256, maxCallsPerConnection: 4, isEndless: true };
 
 /** Requests are a service's name. */
 const REQUEST_MAX_BYTES = 4 * 1024;

@@ -1,10 +1,20 @@
 import { ServerResponse } from "node:http";
 import type { connectNodeAdapter } from "@connectrpc/connect-node";
 
-/** Answers requests of either protocol: what Connect's adapter makes, and what its `fallback` takes. */
-export type HttpHandler = ReturnType<typeof connectNodeAdapter>;
-export type HttpRequest = Parameters<HttpHandler>[0];
-export type HttpResponse = Parameters<HttpHandler>[1];
+type NodeHandler = ReturnType<typeof connectNodeAdapter>;
+export type HttpRequest = Parameters<NodeHandler>[0];
+export type HttpResponse = Parameters<NodeHandler>[1];
+
+/** A request and its answer, as long as they last. */
+export interface OpenExchange {
+  /** When the request's headers were there, by performance.now(). */
+  readonly beganMs: number;
+  /** Hears once that it is over, answered or not. */
+  listener: { end(): void } | undefined;
+}
+
+/** Answers requests of either protocol. */
+export type HttpHandler = (request: HttpRequest, response: HttpResponse, exchange: OpenExchange) => void;
 
 /** Names and values in turn: over HTTP/1.1, Node.js writes them as they are, which is the fastest that it can. */
 export type HeaderList = readonly string[];

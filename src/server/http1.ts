@@ -52,7 +52,7 @@ export function createHttp1(options: ProtocolOptions): ProtocolServer {
     response.on("close", () => exchanges.end(exchange));
     if (isLong(request)) endIfUnread(request, response);
     if (leaving) response.setHeader("Connection", "close");
-    if (isAdmitted) handler(request, response);
+    if (isAdmitted) handler(request, response, exchange);
     else refuse(request, response);
   });
   // Node's own answer resets the connection at once, and so may take the answer with it.

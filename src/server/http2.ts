@@ -122,7 +122,8 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
     // A client that resets at once (CVE-2023-44487) must not make work.
     if (!connection || stream.closed) return;
     const { session } = connection;
-    if (!begin(connection, stream, request.url)) {
+    const exchange = begin(connection, stream, request.url);
+    if (!exchange.isAdmitted) {
       // Honest clients' calls may all have come while the process was busy, but not on connections that never got an answer.
       if (exchanges.isFlooded() && !connection.hasRead)
         session.destroy(new Error("flood"), ENHANCE_YOUR_CALM);
@@ -131,7 +132,7 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
       response.writeHead(431);
       response.end();
     } else {
-      handler(request, response);
+      handler(request, response, exchange);
     }
   }
 
@@ -165,7 +166,7 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
     });
   });
 
-  function begin(connection: Connection, stream: ServerHttp2Stream, url: string): boolean {
+  function begin(connection: Connection, stream: ServerHttp2Stream, url: string): Http2Exchange {
     const { session } = connection;
     connection.openStreams += 1;
     // At the beginning of a call, when the client waits: Node's client fails calls that it has begun and not sent.
@@ -175,7 +176,8 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
     }
     const exchange = new Http2Exchange(connection, stream, url, limits.requestTimeoutMs);
     stream.on("close", () => exchanges.end(exchange));
-    return exchanges.begin(exchange);
+    exchanges.begin(exchange);
+    return exchange;
   }
 
   /** The answer must not wait for a window, which its client need not ever open. */

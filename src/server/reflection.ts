@@ -19,6 +19,7 @@ import {
 } from "../gen/proto/grpc/reflection/v1/reflection_pb.js";
 import { ServerReflection as V1Alpha } from "../gen/proto/grpc/reflection/v1alpha/reflection_pb.js";
 import type { HttpRequest, HttpResponse } from "./http-handler.js";
+import type { CallClass } from "./limits.js";
 import { answerMessages } from "./message-stream.js";
 
 /** A symbol's name is the longest thing that anybody has to ask for. */
@@ -26,6 +27,9 @@ const REQUEST_MAX_BYTES = 4 * 1024;
 
 /** `buf curl` and grpcurl ask a handful: for the services, a symbol, the files that it needs. */
 const MAX_REQUESTS = 100;
+
+/** For people at a debugger. */
+export const REFLECTIONS: CallClass = { maxCalls: 16, maxCallsPerConnection: 2, isEndless: false };
 
 /** A message, or fields of one, in parts. */
 type Answer = readonly Uint8Array[];

@@ -202,9 +202,9 @@ function remember(set: Set<Socket>, socket: Socket): () => void {
  * does not parse, so any client could do it.
  */
 function refuseThrown(handler: HttpHandler, onError: (error: unknown) => void): HttpHandler {
-  return (request, response) => {
+  return (request, response, exchange) => {
     try {
-      handler(request, response);
+      handler(request, response, exchange);
     } catch (error) {
       const isClients = !hasUsableAuthority(request);
       if (!isClients) onError(error);

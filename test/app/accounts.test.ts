@@ -23,7 +23,7 @@ test("an account keeps the id and the name that it was given, and nobody else ge
   expect(account).toMatchObject({
     id: id.toLowerCase(),
     name: "Ärzte & Söhne",
-    created: timestampFromDate(NOW),
+    createTime: timestampFromDate(NOW),
   });
   expect((await accounts.getAccount({ id })).account).toEqual(account);
   await expect(accounts.createAccount({ id, name: "another" })).rejects.toMatchObject({
@@ -64,7 +64,7 @@ test("revoking again keeps the time of the first revocation", async () => {
   app.now = new Date(NOW.getTime() + 60_000);
   expect(await accounts.revokeServiceToken({ id })).toEqual(first);
   app.now = NOW;
-  expect(first.serviceToken?.revoked).toEqual(timestampFromDate(NOW));
+  expect(first.serviceToken?.revokeTime).toEqual(timestampFromDate(NOW));
   const { serviceTokens } = await accounts.listServiceTokens({ accountId });
   expect(serviceTokens).toEqual([first.serviceToken]);
 });

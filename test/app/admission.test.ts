@@ -2,6 +2,7 @@ import { gzipSync } from "node:zlib";
 import type { DescMethod } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { grpcFrame } from "../../harness/grpc-frame.mjs";
 import { OPERATOR } from "../../src/domain/identity/principal.js";
 import { AccountService } from "../../src/gen/proto/tilegate/v1/account_service_pb.js";
 import { ApiKeyService } from "../../src/gen/proto/tilegate/v1/api_key_service_pb.js";
@@ -17,7 +18,7 @@ import {
 } from "../harness/app.js";
 import { connectRaw } from "../server/raw-client.js";
 import { createAccount, type TestAccount } from "./accounts.js";
-import { grpcFrame, postGrpc, send } from "./raw-requests.js";
+import { postGrpc, send } from "./raw-requests.js";
 import { codeOf } from "./refusals.js";
 
 const BATCH = "/tilegate.v1.TileTokenService/BatchGetTileTokens";
@@ -199,7 +200,7 @@ test("a body that takes its time does not outlive the revocation of its credenti
     accountId: account.id,
     visibility: "private",
   });
-  // On the fast path and on the plain one.
+  // By the codecs and by the framework.
   for (const [path, type] of [
     [BATCH, "application/json"],
     [BATCH, "application/json; charset=utf-8"],

@@ -4,9 +4,9 @@ import { OPERATOR } from "../../src/domain/identity/principal.js";
 import { ApiKeyRefusal } from "../../src/gen/proto/tilegate/v1/api_key_pb.js";
 import { ApiKeyService } from "../../src/gen/proto/tilegate/v1/api_key_service_pb.js";
 import { aVectorDataset, ENCRYPTION_KEY, startTestApp, type TestApp } from "../harness/app.js";
+import { eventually } from "../harness/eventually.js";
 import { createTestDatabase, postgresUrl, type TestDatabase } from "../harness/postgres.js";
 import { redisUrl } from "../harness/redis.js";
-import { eventually } from "../stores/cache/replicas.js";
 import { createAccount, type TestAccount } from "./accounts.js";
 
 /** A gateway may ask for every tile, and names the dataset. */

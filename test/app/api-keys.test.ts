@@ -154,8 +154,8 @@ describe.each(["connect-json", "grpc"] as const)("over %s", (protocol) => {
         name: expect.stringMatching(/./),
         ...{ description: "", userAgent: "", origins: [], enabled: true, datasetIds: [] },
       });
-      const { expireTime, rateLimit, lastUsedTime, deletedTime, previousTokenExpireTime } = key;
-      const absent = [expireTime, rateLimit, lastUsedTime, deletedTime, previousTokenExpireTime];
+      const { expireTime, rateLimit, lastUsedTime, deleteTime, previousTokenExpireTime } = key;
+      const absent = [expireTime, rateLimit, lastUsedTime, deleteTime, previousTokenExpireTime];
       expect(absent).toEqual(absent.map(() => undefined));
       expect(await get(key.id)).toEqual(key);
     });
@@ -164,11 +164,11 @@ describe.each(["connect-json", "grpc"] as const)("over %s", (protocol) => {
       const key = await createKey({
         id: UNKNOWN_ID,
         token: "tgk_mine",
-        created: timestampFromDate(timeAfter(1)),
+        createTime: timestampFromDate(timeAfter(1)),
       });
       expect(key.id).not.toBe(UNKNOWN_ID);
       expect(key.token).not.toBe("tgk_mine");
-      expect(msFromNow(key.created)).toBe(0);
+      expect(msFromNow(key.createTime)).toBe(0);
     });
 
     test("lists datasets of its own account only", async () => {
@@ -219,15 +219,22 @@ describe.each(["connect-json", "grpc"] as const)("over %s", (protocol) => {
       expect(settingsOf(await update(key.id, {}, [path]))).toEqual({ ...original(datasetId), ...cleared });
     });
 
-    test.each(["", "nonsense", "id", "token", "account_id", "created", "deleted_time", "etag", "origins.0"])(
-      "of %j, which can't be changed, is refused",
-      async (path) => {
-        const key = await createKey();
-        const paths = path === "" ? [] : ["name", path];
-        expect(await badFields(update(key.id, { name: "changed" }, paths))).toEqual(["update_mask"]);
-        expect(await get(key.id)).toEqual(key);
-      },
-    );
+    test.each([
+      "",
+      "nonsense",
+      "id",
+      "token",
+      "account_id",
+      "create_time",
+      "delete_time",
+      "etag",
+      "origins.0",
+    ])("of %j, which can't be changed, is refused", async (path) => {
+      const key = await createKey();
+      const paths = path === "" ? [] : ["name", path];
+      expect(await badFields(update(key.id, { name: "changed" }, paths))).toEqual(["update_mask"]);
+      expect(await get(key.id)).toEqual(key);
+    });
 
     test("takes effect at once", async () => {
       const { id, token } = await createKey();
@@ -255,7 +262,7 @@ describe.each(["connect-json", "grpc"] as const)("over %s", (protocol) => {
       const changed = await update(id, { name: "x" }, ["name"], etag);
       const rotated = await theKey(client.rotateApiKey({ id, etag: changed.etag }));
       await client.deleteApiKey({ id, etag: rotated.etag });
-      expect((await get(id)).deletedTime).toBeDefined();
+      expect((await get(id)).deleteTime).toBeDefined();
     });
 
     test("without one the last write wins, and none of many at once is lost", async () => {
@@ -280,7 +287,7 @@ describe.each(["connect-json", "grpc"] as const)("over %s", (protocol) => {
       const { id, token } = await createKey();
       expect(await verdict(token)).toBe("VALID");
       const deleted = await theKey(client.deleteApiKey({ id }));
-      expect(msFromNow(deleted.deletedTime)).toBe(0);
+      expect(msFromNow(deleted.deleteTime)).toBe(0);
       expect(await verdict(token)).toBe("NOT_FOUND");
       expect(await client.listApiKeys({})).toMatchObject({ apiKeys: [], totalCount: 0 });
       expect(await get(id)).toEqual(deleted);
@@ -300,7 +307,7 @@ describe.each(["connect-json", "grpc"] as const)("over %s", (protocol) => {
       app.now = timeAfter(30 * DAY_MS - 1);
       const restored = await theKey(client.undeleteApiKey({ id: key.id }));
       expect(restored).toMatchObject({ token: key.token, name: key.name, origins: ["?"] });
-      expect(restored.deletedTime).toBeUndefined();
+      expect(restored.deleteTime).toBeUndefined();
       expect(await verdict(key.token)).toBe("VALID");
       expect(await client.listApiKeys({})).toMatchObject({ apiKeys: [restored], totalCount: 1 });
     });

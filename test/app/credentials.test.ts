@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { base64url, type JWTPayload, SignJWT } from "jose";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { freePort } from "../../harness/ports.mjs";
 import { OPERATOR } from "../../src/domain/identity/principal.js";
 import { generateSecret } from "../../src/domain/identity/secret.js";
 import { AccountService } from "../../src/gen/proto/tilegate/v1/account_service_pb.js";
@@ -22,7 +23,6 @@ import {
   startTestApp,
   type TestApp,
 } from "../harness/app.js";
-import { freePort } from "../harness/server-process.js";
 
 const ACCOUNT = "acc0acc0-0000-4000-8000-000000000001";
 const PUBLIC = "dadadada-0000-4000-8000-000000000001";

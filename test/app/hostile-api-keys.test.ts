@@ -19,7 +19,7 @@ afterEach(() => {
   expect(app.log.filter((line) => JSON.parse(line).level >= 50)).toEqual([]);
 });
 
-/** Refused as the caller's fault, by an error that names the field. */
+/** Refused as the caller's fault, by an error that names the field by its whole path, or quotes what can't be decoded. */
 async function expectRefused(rpc: string, body: unknown, field: string) {
   const answer = await send(app, `/${ApiKeyService.typeName}/${rpc}`, {
     method: "POST",
@@ -27,8 +27,14 @@ async function expectRefused(rpc: string, body: unknown, field: string) {
     body: JSON.stringify(body),
   });
   expect(answer.status, answer.text).toBe(400);
-  const error = JSON.parse(answer.body) as { code: string; message: string };
-  expect(error).toMatchObject({ code: "invalid_argument", message: expect.stringContaining(field) });
+  expect(JSON.parse(answer.body)).toMatchObject({
+    code: "invalid_argument",
+    message: expect.stringContaining(field === "body" ? "JSON" : `${field}: `),
+    details: [
+      { debug: { domain: "tilegate", reason: field === "body" ? "MALFORMED_REQUEST" : "INVALID_FIELD" } },
+      { debug: { fieldViolations: [{ field }] } },
+    ],
+  });
   expect(answer.text).not.toMatch(/node_modules|prisma|postgres|\.[cm]?[jt]s:\d/i);
 }
 
@@ -37,7 +43,7 @@ const origins = (...patterns: string[]) => ({ origins: patterns });
 test.each([
   ["a name of 101 characters", { name: "x".repeat(101) }, "name"],
   ["a name with a NUL", { name: "a\0b" }, "name"],
-  ["a name that is a number", { name: 5 }, "name"],
+  ["a name that is a number", { name: 5 }, "body"],
   ["a description of 1,001 characters", { description: "x".repeat(1001) }, "description"],
   ["a user agent of 257 characters", { userAgent: "x".repeat(257) }, "user_agent"],
   ["a user agent with a NUL", { userAgent: "\0" }, "user_agent"],
@@ -50,15 +56,16 @@ test.each([
   ["an origin with a NUL", origins("a\0b"), "origins[0]"],
   ["an expiry before 1970", { expireTime: "1969-12-31T23:59:59Z" }, "expire_time"],
   ["an expiry that is now", { expireTime: NOW.toISOString() }, "expire_time"],
-  ["an expiry that is no time", { expireTime: "tomorrow" }, "Timestamp"],
+  ["an expiry that is no time", { expireTime: "tomorrow" }, "body"],
   ["a dataset that is no UUID", { datasetIds: ["x"] }, "dataset_ids[0]"],
   ["501 datasets", { datasetIds: Array(501).fill(ID) }, "dataset_ids"],
   ["a rate limit of nothing", { rateLimit: {} }, "rate_limit.requests"],
   ["a rate limit of 1,000,001", { rateLimit: { requests: 1_000_001 } }, "rate_limit.requests"],
-  ["a negative rate limit", { rateLimit: { requests: -1 } }, "requests"],
+  ["a negative rate limit", { rateLimit: { requests: -1 } }, "body"],
   ["a window over a day", { rateLimit: { requests: 1, windowSeconds: 86_401 } }, "rate_limit.window_seconds"],
-  ["a misspelt restriction", { origin: ["example.com"] }, "origin"],
-])("%s is refused, on creation and on change", async (_, settings, field) => {
+  ["a misspelt restriction", { origin: ["example.com"] }, "body"],
+])("%s is refused, on creation and on change", async (_, settings, name) => {
+  const field = name === "body" ? name : `api_key.${name}`;
   const { key, etag } = await app.useCases.apiKeys.create(OPERATOR, {}, account.id);
   const updateMask = Object.keys(settings).join();
   await expectRefused("CreateApiKey", { apiKey: settings }, field);
@@ -67,7 +74,7 @@ test.each([
 });
 
 test.each([
-  ["CreateApiKey", "account_id", { apiKey: { accountId: "x" } }],
+  ["CreateApiKey", "api_key.account_id", { apiKey: { accountId: "x" } }],
   ["GetApiKey", "id", {}],
   ["GetApiKey", "id", { id: "x" }],
   ["DeleteApiKey", "id", { id: `${ID}0` }],
@@ -85,7 +92,7 @@ test.each([
   ["ListApiKeys", "account_id", { accountId: "x" }],
   ["ListApiKeys", "limit", { limit: 9 }],
   ["ListApiKeys", "limit", { limit: 101 }],
-  ["ListApiKeys", "limit", { limit: -1 }],
+  ["ListApiKeys", "body", { limit: -1 }],
   ["ListApiKeys", "cursor", { cursor: "!!!!" }],
   ["ListApiKeys", "cursor", { cursor: "x".repeat(201) }],
   ["VerifyApiKey", "token", {}],

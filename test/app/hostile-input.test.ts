@@ -1,14 +1,17 @@
 import { gzipSync } from "node:zlib";
-import { type Violations, ViolationsSchema } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { Metadata, type ServiceError } from "@grpc/grpc-js";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { grpcFrame } from "../../harness/grpc-frame.mjs";
 import { OPERATOR } from "../../src/domain/identity/principal.js";
+import { BatchUpsertDatasetsRequestSchema } from "../../src/gen/proto/tilegate/v1/dataset_service_pb.js";
 import { TileTokenService } from "../../src/gen/proto/tilegate/v1/tile_token_service_pb.js";
 import { operator, PROTOCOLS, startTestApp, type TestApp } from "../harness/app.js";
 import { callWithGrpcJs } from "../harness/grpc-js.js";
 import { connectRaw } from "../server/raw-client.js";
-import { grpcFrame, postGrpc, type RawAnswer, send } from "./raw-requests.js";
+import { postGrpc, type RawAnswer, send } from "./raw-requests.js";
+import { badFields } from "./refusals.js";
 
 const ID = "2489e9ad-2ee2-8e00-8ec9-32d5f69181c0";
 const ACCOUNT = "acc0acc0-0000-4000-8000-000000000001";
@@ -52,15 +55,6 @@ function expectRefusal(answer: RawAnswer, status: number, text: string | RegExp 
   expectNoInternals(answer);
 }
 
-const fieldsOf = ({ violations }: Violations): string[] =>
-  violations.map(({ field }) =>
-    (field?.elements ?? [])
-      .map(({ fieldName, subscript }) =>
-        subscript.case === "index" ? `${fieldName}[${subscript.value}]` : fieldName,
-      )
-      .join("."),
-  );
-
 const malformed = (count: number) => Array.from({ length: count }, (_, i) => `malformed-${i}`);
 const indices = (count: number) => Array.from({ length: count }, (_, i) => i);
 
@@ -89,8 +83,7 @@ describe.each(Object.entries(ID_LISTS))("%s", (_name, { ids, fields, locs }) => 
       expect(error).toBeInstanceOf(ConnectError);
       return;
     }
-    expect(error?.code).toBe(Code.InvalidArgument);
-    expect(error?.findDetails(ViolationsSchema).flatMap(fieldsOf)).toEqual(fields);
+    expect(await badFields(Promise.reject(error))).toEqual(fields);
   });
 
   test("is refused over REST, naming each bad field", async () => {
@@ -122,6 +115,26 @@ test("a gRPC client hears about all of 50 malformed ids within the 8 KiB that it
   const [details = ""] = error.metadata.get("grpc-status-details-bin");
   const trailers = Buffer.from(details).toString("base64").length + encodeURIComponent(error.details).length;
   expect(trailers).toBeLessThan(8_000);
+});
+
+test("the most and longest violations that a batch of datasets can have are cut to what trailers hold", async () => {
+  const worst = {
+    tableName: "%".repeat(100),
+    readerRoles: Array(100).fill("é".repeat(65)),
+    readerSubjects: Array(100).fill(""),
+    raster: { format: "\u0001".repeat(100), bounds: [Number.NaN] },
+  };
+  const message = create(BatchUpsertDatasetsRequestSchema, { datasets: Array(20).fill(worst) });
+  const body = grpcFrame(toBinary(BatchUpsertDatasetsRequestSchema, message));
+  const path = "/tilegate.v1.DatasetService/BatchUpsertDatasets";
+  const { grpcStatus, headers } = await postGrpc(app, path, body, operator);
+  expect(grpcStatus).toBe(Code.InvalidArgument);
+  const trailers = Object.entries(headers).reduce(
+    (sum, [name, value = ""]) => sum + name.length + value.length,
+    0,
+  );
+  expect(trailers).toBeLessThan(8_000);
+  expect(trailers).toBeGreaterThan(4_000);
 });
 
 const brackets = (depth: number) => "[".repeat(depth) + "]".repeat(depth);

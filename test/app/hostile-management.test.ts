@@ -1,13 +1,14 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { grpcFrame } from "../../harness/grpc-frame.mjs";
 import { OPERATOR } from "../../src/domain/identity/principal.js";
 import {
   AccountService,
   CreateServiceTokenRequestSchema,
 } from "../../src/gen/proto/tilegate/v1/account_service_pb.js";
 import { operator, startTestApp, type TestApp } from "../harness/app.js";
-import { grpcFrame, postGrpc, send } from "./raw-requests.js";
+import { postGrpc, send } from "./raw-requests.js";
 
 const ACCOUNT = "acc0acc0-0000-4000-8000-000000000001";
 const ID = "2489e9ad-2ee2-8e00-8ec9-32d5f69181c0";
@@ -29,12 +30,21 @@ const rpc = (name: string, body: unknown) =>
     body: JSON.stringify(body),
   });
 
-/** Refused as the caller's fault, by an error that names the field. */
+/** Refused as the caller's fault, by an error that names the field: by its whole path, unless it can't be decoded. */
 async function expectRefused(...[name, body, field]: [...Parameters<typeof rpc>, string]) {
   const answer = await rpc(name, body);
   expect(answer.status, answer.text).toBe(400);
-  const error = JSON.parse(answer.body) as { code: string; message: string };
-  expect(error).toMatchObject({ code: "invalid_argument", message: expect.stringContaining(field) });
+  const error = JSON.parse(answer.body) as { message: string };
+  const isDecoded = !error.message.includes("JSON");
+  const at = isDecoded ? field : "body";
+  expect(error).toMatchObject({
+    code: "invalid_argument",
+    message: expect.stringContaining(field),
+    details: [
+      { debug: { domain: "tilegate", reason: isDecoded ? "INVALID_FIELD" : "MALFORMED_REQUEST" } },
+      { debug: { fieldViolations: expect.arrayContaining([expect.objectContaining({ field: at })]) } },
+    ],
+  });
   expect(answer.text).not.toMatch(/node_modules|prisma|postgres|\.[cm]?[jt]s:\d/i);
 }
 
@@ -96,7 +106,7 @@ test.each([
   [{ ...vector, cacheVersion: 4294967295 }, "dataset.cache_version"],
   [{ ...vector, cacheVersion: -1 }, "cache_version"],
   [{ ...vector, etag: long }, "dataset.etag"],
-  [{ ...vector, created: "yesterday" }, "Timestamp"],
+  [{ ...vector, createTime: "yesterday" }, "Timestamp"],
   [{ ...vector, raster: {} }, "dataset.raster"],
   [{ ...raster, tableName: "t" }, "dataset.table_name"],
 ])("a dataset %j is refused", async (dataset, field) => {

@@ -2,9 +2,10 @@ import { once } from "node:events";
 import { type OutgoingHttpHeaders, request } from "node:http";
 import { text } from "node:stream/consumers";
 import { create, toBinary } from "@bufbuild/protobuf";
+import { grpcFrame } from "../../harness/grpc-frame.mjs";
 import { GetTileTokenRequestSchema } from "../../src/gen/proto/tilegate/v1/tile_token_service_pb.js";
 import type { TestApp } from "../harness/app.js";
-import { grpcFrame, postGrpc } from "./raw-requests.js";
+import { postGrpc } from "./raw-requests.js";
 
 /** A list of values is sent as several headers of one name. */
 export type SentHeaders = Record<string, string | string[]>;

@@ -191,7 +191,7 @@ describe("a dataset", () => {
       status: PublicationStatus.DRAFT,
       cacheVersion: 1,
       raster,
-      created: { seconds: BigInt(NOW.getTime() / 1000) },
+      createTime: { seconds: BigInt(NOW.getTime() / 1000) },
     });
     expect(await get(id)).toEqual(dataset);
   });
@@ -218,14 +218,21 @@ describe("a dataset", () => {
       ...before,
       title: "new",
       owner: "",
-      changed: dataset?.changed,
+      updateTime: dataset?.updateTime,
       etag: dataset?.etag,
     });
     expect(dataset?.etag).not.toBe(before.etag);
     expect(await get(before.id)).toEqual(dataset);
   });
 
-  test.each(["id", "account_id", "kind", "table_name", "created", "etag"])(
+  test("gets a default back for each field that the mask names and the message leaves out", async () => {
+    const { id } = await created({ cacheVersion: 7, status: PublicationStatus.PUBLISHED });
+    const cleared = { dataset: { id }, updateMask: { paths: ["status", "cache_version"] } };
+    const { dataset } = await datasets.updateDataset(cleared);
+    expect(dataset).toMatchObject({ cacheVersion: 1, status: PublicationStatus.DRAFT });
+  });
+
+  test.each(["id", "account_id", "kind", "table_name", "create_time", "etag"])(
     "keeps its %s for good",
     async (path) => {
       const { id } = await created();

@@ -2,9 +2,10 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { Code } from "@connectrpc/connect";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { grpcFrame } from "../../harness/grpc-frame.mjs";
 import { type Headers, startTestApp, type TestApp } from "../harness/app.js";
 import { createAccount, type TestAccount } from "./accounts.js";
-import { grpcFrame, postGrpc, send } from "./raw-requests.js";
+import { postGrpc, send } from "./raw-requests.js";
 
 const BATCH = "/tilegate.v1.TileTokenService/BatchGetTileTokens";
 const LIST = "/tilegate.v1.ApiKeyService/ListApiKeys";

@@ -13,14 +13,6 @@ export interface RawAnswer {
   readonly text: string;
 }
 
-/** A gRPC message: one byte of flags, four of length, the message. */
-export function grpcFrame(message: Uint8Array, { flags = 0, length = message.length } = {}): Buffer {
-  const prefix = Buffer.alloc(5);
-  prefix.writeUInt8(flags, 0);
-  prefix.writeUInt32BE(length, 1);
-  return Buffer.concat([prefix, message]);
-}
-
 /** Sends these bytes as the body of a gRPC call over HTTP/2. */
 export async function postGrpc(
   app: TestApp,

@@ -1,7 +1,10 @@
-import { ViolationsSchema } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { expect } from "vitest";
-import { ErrorInfoSchema } from "../../src/gen/proto/google/rpc/error_details_pb.js";
+import {
+  type BadRequest,
+  BadRequestSchema,
+  ErrorInfoSchema,
+} from "../../src/gen/proto/google/rpc/error_details_pb.js";
 
 export const refused = (call: Promise<unknown>): Promise<ConnectError> =>
   call.then(
@@ -14,20 +17,12 @@ export const refused = (call: Promise<unknown>): Promise<ConnectError> =>
 export const codeOf = async (call: Promise<unknown>): Promise<string> =>
   Code[(await refused(call)).code] ?? "";
 
-/** The fields that an INVALID_ARGUMENT names in its details, all of which its message names too. */
+/** The fields that an INVALID_ARGUMENT names. */
 export async function badFields(call: Promise<unknown>): Promise<string[]> {
   const error = await refused(call);
   expect(Code[error.code]).toBe("InvalidArgument");
-  const violations = error.findDetails(ViolationsSchema).flatMap(({ violations }) => violations);
-  const violated = violations.map(({ field }) =>
-    (field?.elements ?? [])
-      .map(({ fieldName, subscript: { case: kind, value } }) =>
-        kind === "index" ? `${fieldName}[${value}]` : fieldName,
-      )
-      .join("."),
-  );
-  const named = error.findDetails(ErrorInfoSchema).flatMap(({ metadata }) => metadata.field ?? []);
-  const fields = [...violated, ...named];
-  for (const field of fields) expect(error.message).toContain(field);
-  return fields;
+  expect(error.findDetails(ErrorInfoSchema)).toMatchObject([{ domain: "tilegate", reason: "INVALID_FIELD" }]);
+  return error.findDetails(BadRequestSchema).flatMap(fieldsOf);
 }
+
+const fieldsOf = ({ fieldViolations }: BadRequest): string[] => fieldViolations.map(({ field }) => field);

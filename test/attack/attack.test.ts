@@ -1,9 +1,8 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { canStartPostgres, postgresUrl } from "../harness/postgres.js";
+import { type NodeProcess, startNode } from "../../harness/node-process.mjs";
+import { canStartPostgres } from "../../harness/servers.mjs";
+import { postgresUrl } from "../harness/postgres.js";
 
 /** A row of `npm run attack`, as --json writes it. */
 interface Row {
@@ -25,28 +24,25 @@ const LONGEST_MS = 600_000;
 const COMMAND = fileURLToPath(new URL("../../attack/run.mjs", import.meta.url));
 
 const rows = new Map<string, Row>();
-let stop = async (): Promise<void> => undefined;
+let command: NodeProcess | undefined;
 
 /** The short form of all attacks, against a server of their own: as a process, since it is its memory that counts. */
 beforeAll(async () => {
   if (!canStartPostgres()) return;
-  const child = spawn(process.execPath, [COMMAND, "--short", "--json"], {
-    env: { PATH: process.env.PATH },
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  const closed = once(child, "close");
-  stop = async () => {
-    child.kill("SIGTERM");
-    await closed;
-  };
-  createInterface({ input: child.stdout }).on("line", (line) => {
+  command = startNode([COMMAND, "--short", "--json"]);
+  const { stdout, stderr } = await command.finished;
+  process.stderr.write(stderr);
+  for (const line of stdout.split("\n").filter(Boolean)) {
     const row: Row = JSON.parse(line);
     rows.set(row.attack, row);
-  });
-  await closed;
+  }
 }, LONGEST_MS);
 
-afterAll(() => stop());
+afterAll(async () => {
+  // Not killed: it has servers to stop.
+  command?.signal("SIGTERM");
+  await command?.finished;
+});
 
 /** What was missed of what isn't a time: performance is the command's to judge, not a test's. */
 function missedBy(attack: string): string[] {

@@ -2,10 +2,11 @@
 import cluster from "node:cluster";
 import { ANNOUNCEMENT as type } from "../../dist/cli/sibling-channel.js";
 
-if (cluster.isWorker) {
-  process.on("SIGUSR2", () => process.send({ type, from: cluster.worker.id, of: ["any", { shape: 1 }] }));
-  process.on("message", (message) => {
+const { worker } = cluster;
+if (worker) {
+  process.on("SIGUSR2", () => worker.send({ type, from: worker.id, of: ["any", { shape: 1 }] }));
+  worker.on("message", (message) => {
     if (message.type === type)
-      process.stderr.write(`${JSON.stringify({ ...message, msg: "heard", by: cluster.worker.id })}\n`);
+      process.stderr.write(`${JSON.stringify({ ...message, msg: "heard", by: worker.id })}\n`);
   });
 }

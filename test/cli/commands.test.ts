@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { readFile, symlink, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { runTilegate, startTilegate } from "../../harness/tilegate.mjs";
 import { runCommand } from "../harness/command.js";
 import {
   createDataDirectory,
@@ -9,7 +10,6 @@ import {
   temporaryDirectory,
 } from "../harness/data-directory.js";
 import { createInstallation, type TestInstallation } from "../harness/installation.js";
-import { runTilegate, startTilegate } from "../harness/tilegate.js";
 
 const PRIVATE = "dadadada-0000-4000-8000-000000000001";
 const UUID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/;
@@ -104,13 +104,13 @@ describe("account create", () => {
   test("prints a table, or JSON", async () => {
     const { code, stdout } = await tilegate("account", "create", "--name", "printed");
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^ID +NAME +CREATED\n/);
+    expect(stdout).toMatch(/^ID +NAME +CREATE_TIME\n/);
     expect(stdout).toMatch(UUID);
     const id = "ACC0ACC0-0000-4000-8000-000000000009";
     expect(await succeed("account", "create", "--name", "json", "--id", id)).toEqual({
       id: id.toLowerCase(),
       name: "json",
-      created: expect.stringMatching(/^\d{4}-\d\d-\d\dT/),
+      create_time: expect.stringMatching(/^\d{4}-\d\d-\d\dT/),
     });
   });
 

@@ -102,7 +102,7 @@ describe("keys create", () => {
       token: expect.stringMatching(/^tgk_[0-9A-Za-z]{33}$/),
       origins: "shop.example.com ?",
       enabled: true,
-      expires: "2999-01-31T00:00:00.000Z",
+      expire_time: "2999-01-31T00:00:00.000Z",
     });
     const listed = await json<PrintedKey[]>("list", "--account", accountId);
     expect(listed[0]).toEqual(created);
@@ -110,7 +110,7 @@ describe("keys create", () => {
     expect(await json("verify", created.token, ...request)).toEqual({
       valid: true,
       key: created.id,
-      expires: "2999-01-31T00:00:00.000Z",
+      expire_time: "2999-01-31T00:00:00.000Z",
     });
   });
 
@@ -119,7 +119,7 @@ describe("keys create", () => {
     expect(code).toBe(0);
     const [head = "", row = "", ...rest] = stdout.split("\n");
     expect(rest).toEqual([""]);
-    expect(head).toMatch(/^ID +NAME +TOKEN +ORIGINS +ENABLED +EXPIRES +CREATED +LAST_USED$/);
+    expect(head).toMatch(/^ID +NAME +TOKEN +ORIGINS +ENABLED +EXPIRE_TIME +CREATE_TIME +LAST_USED_TIME$/);
     expect(row.slice(head.indexOf("NAME"))).toMatch(/^Key \d{4}-\d\d-\d\d /);
     expect(row.slice(head.indexOf("TOKEN"))).toMatch(/^tgk_\w{33} +- +true +- /);
   });

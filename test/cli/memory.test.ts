@@ -1,10 +1,9 @@
-import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import { expect, test } from "vitest";
+import { startTilegate } from "../../harness/tilegate.mjs";
 import { AccountService } from "../../src/gen/proto/tilegate/v1/account_service_pb.js";
 import {
   DatasetKind,
@@ -16,15 +15,6 @@ import { TileTokenService } from "../../src/gen/proto/tilegate/v1/tile_token_ser
 import { createInstallation } from "../harness/installation.js";
 import { postgresUrl } from "../harness/postgres.js";
 import { redisUrl } from "../harness/redis.js";
-import { startTilegate } from "../harness/tilegate.js";
-
-const MEMORY = fileURLToPath(new URL("../../dist/v8-flags.js", import.meta.url));
-
-test("this version of Node.js knows every setting of V8 that the service makes", () => {
-  // V8 says so on standard error when it doesn't, and goes on.
-  const { status, stderr } = spawnSync(process.execPath, [MEMORY], { encoding: "utf8" });
-  expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
-});
 
 const OPERATOR_TOKEN = randomBytes(32).toString("hex");
 

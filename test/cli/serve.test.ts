@@ -9,6 +9,7 @@ import { promisify } from "node:util";
 import { createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import { describe, expect, test } from "vitest";
+import { type Environment, runTilegate, startTilegate, type Tilegate } from "../../harness/tilegate.mjs";
 import { FIRST_DATASET_ID } from "../../src/demo/catalog.js";
 import { AccountService } from "../../src/gen/proto/tilegate/v1/account_service_pb.js";
 import { DatasetKind, DatasetVisibility } from "../../src/gen/proto/tilegate/v1/dataset_pb.js";
@@ -16,12 +17,11 @@ import { DatasetService } from "../../src/gen/proto/tilegate/v1/dataset_service_
 import { createDataDirectory, temporaryDirectory } from "../harness/data-directory.js";
 import { createInstallation } from "../harness/installation.js";
 import { createTestDatabase, postgresUrl } from "../harness/postgres.js";
-import { type Environment, runTilegate, startTilegate, type TilegateProcess } from "../harness/tilegate.js";
 
 const OPERATOR_TOKEN = "operator-token-for-tests";
 const ID = "dadadada-0000-4000-8000-000000000001";
 
-function clients({ url }: TilegateProcess, token = OPERATOR_TOKEN) {
+function clients({ url }: Tilegate, token = OPERATOR_TOKEN) {
   const transport = createConnectTransport({
     baseUrl: url,
     httpVersion: "1.1",
@@ -213,7 +213,7 @@ describe("what was acknowledged survives kill -9:", () => {
       },
     });
     first.signal("SIGKILL");
-    expect((await first.finished).code).toBeUndefined();
+    expect((await first.finished).code).toBeNull();
 
     await using second = await startTilegate({ OPERATOR_TOKEN, SEED_DEMO: "false", ...env });
     expect(await clients(second).datasets.getDataset({ id: ID })).toMatchObject({ dataset: { ...dataset } });

@@ -2,14 +2,14 @@ import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "yaml";
-import type { Env } from "./tilegate-process.js";
+import type { Environment } from "../../harness/tilegate.mjs";
 
 // The deployment's files, as far as tests look at them.
 
 export interface ComposeService {
   readonly image: string;
   readonly command?: readonly string[];
-  readonly environment?: Env;
+  readonly environment?: Environment;
   readonly secrets?: readonly string[];
   readonly networks: readonly string[];
   readonly ports?: readonly string[];
@@ -21,9 +21,6 @@ export interface ComposeService {
 export interface Compose {
   readonly services: Readonly<Record<string, ComposeService>>;
   readonly secrets: Readonly<Record<string, { readonly file: string }>>;
-  readonly networks: {
-    readonly front: { readonly ipam: { readonly config: readonly { readonly subnet: string }[] } };
-  };
 }
 
 export const readCompose = (): Compose => parse(readFileSync("compose.yaml", "utf8"), { merge: true });
@@ -41,7 +38,7 @@ export function makeSecrets(directory: string, databaseHost: string): string[] {
 }
 
 /** What a container sees as files of `mounted` is in `directory` here. */
-export function moveSecrets(env: Env, mounted: string, directory: string): Env {
+export function moveSecrets(env: Environment, mounted: string, directory: string): Environment {
   const moved = Object.entries(env).map(([name, value]) => [
     name,
     value.startsWith(mounted) ? join(directory, value.slice(mounted.length)) : value,

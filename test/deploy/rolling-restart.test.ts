@@ -8,6 +8,7 @@ import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { credentials, Client as GrpcJsClient } from "@grpc/grpc-js";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { runTilegate, startTilegate } from "../../harness/tilegate.mjs";
 import {
   BatchGetTileTokensRequestSchema,
   BatchGetTileTokensResponseSchema,
@@ -18,7 +19,6 @@ import { createTestDatabase, postgresUrl } from "../harness/postgres.js";
 import { redisUrl } from "../harness/redis.js";
 import { startBalancer } from "./balancer.js";
 import { composeService, makeSecrets, moveSecrets } from "./manifests.js";
-import { runTilegate, startService } from "./tilegate-process.js";
 
 const datasetId = "2489e9ad-2ee2-8e00-8ec9-32d5f69181c0";
 
@@ -130,7 +130,8 @@ describe.skipIf(!postgresUrl() || !redisUrl())("compose.yaml's topology, from pr
 
     await using balancer = await startBalancer();
     const start = async () => {
-      const replica = await startService(env);
+      const replica = await startTilegate(env);
+      onTestFinished(replica.stop);
       balancer.replicas.add(replica.url);
       return replica;
     };
@@ -145,8 +146,8 @@ describe.skipIf(!postgresUrl() || !redisUrl())("compose.yaml's topology, from pr
     const load = startLoad(calls);
     await load.more(10);
     for (const replica of [first, second]) {
-      replica.kill("SIGTERM");
-      expect(await replica.ended).toBe(0);
+      replica.signal("SIGTERM");
+      expect((await replica.finished).code).toBe(0);
       balancer.replicas.delete(replica.url);
       await load.more(10);
       await start();

@@ -5,15 +5,15 @@ import { join } from "node:path";
 import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { freePort } from "../../harness/ports.mjs";
+import { type Environment, runTilegate, startTilegate } from "../../harness/tilegate.mjs";
 import { Health, HealthCheckResponse_ServingStatus } from "../../src/gen/proto/grpc/health/v1/health_pb.js";
 import { createDataDirectory, temporaryDirectory } from "../harness/data-directory.js";
 import { createInstallation } from "../harness/installation.js";
-import { freePort } from "../harness/server-process.js";
 import { createCertificate } from "../server/serve.js";
-import { type Env, runTilegate, startService } from "./tilegate-process.js";
 
 /** A service on a port that its health check finds too. */
-async function install(env: Env = {}) {
+async function install(env: Environment = {}) {
   const installation = await createInstallation();
   onTestFinished(() => installation[Symbol.asyncDispose]());
   return { ...installation.env, PORT: String(await freePort()), ...env };
@@ -21,34 +21,34 @@ async function install(env: Env = {}) {
 
 describe("a service that is asked to stop", () => {
   test("is not ready at once, and serves until the delay is over, which a second signal ends", async () => {
-    const service = await startService(await install({ SHUTDOWN_DELAY_SECONDS: "300" }));
+    await using service = await startTilegate(await install({ SHUTDOWN_DELAY_SECONDS: "300" }));
     const health = createClient(Health, createGrpcTransport({ baseUrl: service.url }));
     expect((await fetch(`${service.url}/readyz`)).status).toBe(200);
 
-    service.kill("SIGTERM");
+    service.signal("SIGTERM");
     await service.logged("shutting down");
     expect((await fetch(`${service.url}/readyz`)).status).toBe(503);
     expect((await fetch(`${service.url}/healthz`)).status).toBe(200);
     expect((await health.check({})).status).toBe(HealthCheckResponse_ServingStatus.NOT_SERVING);
 
-    service.kill("SIGTERM");
-    expect(await service.ended).toBe(0);
+    service.signal("SIGTERM");
+    expect((await service.finished).code).toBe(0);
   });
 
   test("ends at once where there is no delay, as when embedded", async () => {
     await using directory = await createDataDirectory();
-    const service = await startService({ DATA_DIR: directory.path, SEED_DEMO: "false", PORT: "0" });
-    service.kill("SIGINT");
-    expect(await service.ended).toBe(0);
+    await using service = await startTilegate({ DATA_DIR: directory.path, SEED_DEMO: "false", PORT: "0" });
+    service.signal("SIGINT");
+    expect((await service.finished).code).toBe(0);
   });
 });
 
 describe("the health check", () => {
   test("succeeds while the service is ready, and fails with the reason while it is not, unless asked for life", async () => {
     const env = await install({ SHUTDOWN_DELAY_SECONDS: "300", HOST: "0.0.0.0" });
-    const service = await startService(env);
+    await using service = await startTilegate(env);
     expect(await runTilegate(["healthcheck"], env)).toEqual({ code: 0, stdout: "", stderr: "" });
-    service.kill("SIGTERM");
+    service.signal("SIGTERM");
     await service.logged("shutting down");
     expect(await runTilegate(["healthcheck"], env)).toMatchObject({
       code: 1,
@@ -64,7 +64,7 @@ describe("the health check", () => {
     writeFileSync(files.TLS_CERT_FILE, tls.cert);
     writeFileSync(files.TLS_KEY_FILE, tls.key);
     const env = await install(files);
-    await startService(env);
+    await using _service = await startTilegate(env);
     expect(await runTilegate(["healthcheck"], env)).toMatchObject({ code: 0 });
   });
 

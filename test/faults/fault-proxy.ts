@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
-import { freePort } from "../harness/server-process.js";
+import { freePort } from "../../harness/ports.mjs";
 
 /** A TCP proxy of the loopback address in front of a server that is to fail. Begins by passing everything on. */
 export interface FaultProxy extends AsyncDisposable {

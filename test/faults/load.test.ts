@@ -1,10 +1,10 @@
 import { Redis } from "ioredis";
 import { describe, expect, test } from "vitest";
+import { canStartPostgres, canStartRedis, startPostgres, startRedis } from "../../harness/servers.mjs";
 import { startTestApp, type TestApp } from "../harness/app.js";
-import { canStartPostgres, postgresUrl, startPostgres } from "../harness/postgres.js";
-import { canStartRedis, startRedis } from "../harness/redis.js";
-import { createInstallation, type Installation } from "./installation.js";
+import { postgresUrl } from "../harness/postgres.js";
 import { startLoad } from "./load.js";
+import { createSeededInstallation, type SeededInstallation } from "./seeded-installation.js";
 
 /** What a second means on a busy machine. */
 const ONE_SECOND_MS = 2_000;
@@ -12,7 +12,7 @@ const ONE_SECOND_MS = 2_000;
 describe.skipIf(!postgresUrl() || !canStartRedis())("under a load of batches", () => {
   test("a Redis that is killed, hangs and is flushed fails no call", async ({ annotate }) => {
     await using server = await startRedis();
-    await using installation = await createInstallation();
+    await using installation = await createSeededInstallation();
     const ids = await installation.newDatasets(10);
     // Entries of a second: Redis and PostgreSQL are asked all the time.
     await using app = await startRunningApp(installation, {
@@ -48,8 +48,8 @@ describe.skipIf(!postgresUrl() || !canStartRedis())("under a load of batches", (
 
 describe.skipIf(!canStartPostgres())("when PostgreSQL is stopped under a load of warm batches", () => {
   test("they go on, cold calls are UNAVAILABLE within a second, and all is well within two of its return", async () => {
-    await using server = await startPostgres({ fsync: "off" });
-    await using installation = await createInstallation(server.url);
+    await using server = await startPostgres({ settings: { fsync: "off" } });
+    await using installation = await createSeededInstallation(server.url);
     const ids = await installation.newDatasets(10);
     const coldIds = await installation.newDatasets(200);
     await using app = await startRunningApp(installation);
@@ -85,7 +85,7 @@ describe.skipIf(!postgresUrl() || !canStartRedis())("with a wrong password for R
     const admin = new Redis(server.url);
     await admin.config("SET", "requirepass", "right");
     admin.disconnect();
-    await using installation = await createInstallation();
+    await using installation = await createSeededInstallation();
     const [id] = await installation.newDatasets(1);
     const url = new URL(server.url);
     url.password = "hunter2hunter2";
@@ -103,7 +103,7 @@ describe.skipIf(!postgresUrl() || !canStartRedis())("with a wrong password for R
 
 /** A replica for which time passes. */
 async function startRunningApp(
-  { env }: Installation,
+  { env }: SeededInstallation,
   settings: Readonly<Record<string, string>> = {},
 ): Promise<TestApp> {
   const app = await startTestApp({ ...env, LOG_LEVEL: "info", ...settings });

@@ -1,5 +1,5 @@
 import type { Headers, TestApp } from "../harness/app.js";
-import type { Installation } from "./installation.js";
+import type { SeededInstallation } from "./seeded-installation.js";
 
 /** What a caller sees, in a word. Anything unexpected is told in full. */
 export type Outcome = string;
@@ -7,7 +7,7 @@ export type Outcome = string;
 /** A replica whose servers fail, and what it has, and has not, read before they did. */
 export interface Replica {
   readonly app: TestApp;
-  readonly installation: Installation;
+  readonly installation: SeededInstallation;
   readonly warm: {
     readonly datasets: readonly string[];
     readonly privateDataset: string;

@@ -1,9 +1,11 @@
 import { describe, expect, test } from "vitest";
+import { canStartRedis, startRedis } from "../../harness/servers.mjs";
 import { openDatabase } from "../../src/stores/prisma/database.js";
 import { createRedis } from "../../src/stores/redis/redis.js";
+import { eventually } from "../harness/eventually.js";
 import { createTestDatabase, postgresUrl } from "../harness/postgres.js";
-import { canStartRedis, redisUrl, startRedis } from "../harness/redis.js";
-import { anybody, eventually, nextRevision, openReplica } from "../stores/cache/replicas.js";
+import { redisUrl } from "../harness/redis.js";
+import { anybody, nextRevision, openReplica } from "../harness/replicas.js";
 import { insertAccount, newAccount, newDataset, saveDatasets } from "../stores/store-fixture.js";
 import { startFaultProxy } from "./fault-proxy.js";
 

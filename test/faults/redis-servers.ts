@@ -2,20 +2,21 @@ import { execFileSync } from "node:child_process";
 import { chmod, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Redis } from "ioredis";
+import { freePort } from "../../harness/ports.mjs";
 import {
-  findProgram,
-  freePort,
+  redisProgram,
+  type Server,
   serverDirectory,
+  startRedis,
   startServer,
-  type TestServer,
-} from "../harness/server-process.js";
-import { eventually } from "../stores/cache/replicas.js";
+} from "../../harness/servers.mjs";
+import { eventually } from "../harness/eventually.js";
 
 /** Servers that belong together. */
 export interface RedisServers extends AsyncDisposable {
   /** As REDIS_URL. */
   readonly url: string;
-  readonly servers: readonly TestServer[];
+  readonly servers: readonly Server[];
 }
 
 const SLOTS = 16_384;
@@ -23,11 +24,12 @@ const SLOTS = 16_384;
 /** So many masters. The first, which clients of `url` ask first, has no slots; the others share them. */
 export async function startCluster(size: number): Promise<RedisServers> {
   const busPorts: number[] = [];
-  const servers: TestServer[] = [];
+  const servers: Server[] = [];
   for (let node = 0; node < size; node++) {
     const busPort = await freePort();
     busPorts.push(busPort);
-    servers.push(await start(["--cluster-enabled", "yes", "--cluster-port", String(busPort)]));
+    const args = ["--cluster-enabled", "yes", "--cluster-port", String(busPort)];
+    servers.push(await startRedis({ args }));
   }
   const clients = servers.map(({ url }) => new Redis(url));
   for (const [node, client] of clients.entries()) {
@@ -47,8 +49,8 @@ export async function startCluster(size: number): Promise<RedisServers> {
 /** A master (the first), a replica of it, and a sentinel that fails over half a second after the master is gone. */
 export async function startSentinel(): Promise<RedisServers> {
   // Its replica need not wait for others that might come.
-  const master = await start(["--repl-diskless-sync-delay", "0"]);
-  const replica = await start(["--replicaof", "127.0.0.1", String(master.port)]);
+  const master = await startRedis({ args: ["--repl-diskless-sync-delay", "0"] });
+  const replica = await startRedis({ args: ["--replicaof", "127.0.0.1", String(master.port)] });
   const client = new Redis(master.url);
   await eventually(async () => /slave0:.*state=online/.test(await client.info("replication")), 60);
   client.disconnect();
@@ -69,7 +71,7 @@ sentinel failover-timeout tiles 1000
   await chmod(config, 0o666);
   const sentinel = await startServer(
     {
-      file: program(),
+      file: redisProgram(),
       args: [config, "--sentinel", "--dir", directory],
       readyMessage: "+monitor master",
       stopSignal: "SIGTERM",
@@ -98,7 +100,7 @@ export async function startTlsRedis(): Promise<RedisServers & { readonly caFile:
   const args = [...tls, "--tls-auth-clients", "no", "--port", "0", "--bind", "127.0.0.1", "--save", ""];
   const server = await startServer(
     {
-      file: program(),
+      file: redisProgram(),
       args: [...args, "--tls-ca-cert-file", certificate, "--dir", directory],
       readyMessage: "Ready to accept connections",
       stopSignal: "SIGTERM",
@@ -108,28 +110,7 @@ export async function startTlsRedis(): Promise<RedisServers & { readonly caFile:
   return { ...together(server.url, [server]), caFile: certificate };
 }
 
-async function start(settings: readonly string[]): Promise<TestServer> {
-  const directory = await serverDirectory();
-  const port = await freePort();
-  const own = ["--bind", "127.0.0.1", "--port", String(port), "--dir", directory, "--save", ""];
-  return startServer(
-    {
-      file: program(),
-      args: [...own, ...settings],
-      readyMessage: "Ready to accept connections",
-      stopSignal: "SIGTERM",
-    },
-    { url: `redis://127.0.0.1:${port}`, port, directory },
-  );
-}
-
-function program(): string {
-  const file = findProgram("redis-server");
-  if (!file) throw new Error("no Redis server is installed");
-  return file;
-}
-
-const together = (url: string, servers: readonly TestServer[]): RedisServers => ({
+const together = (url: string, servers: readonly Server[]): RedisServers => ({
   url,
   servers,
   async [Symbol.asyncDispose]() {

@@ -1,15 +1,16 @@
 import { readFileSync } from "node:fs";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { canStartRedis } from "../../harness/servers.mjs";
+import { startTilegate } from "../../harness/tilegate.mjs";
 import type { Dataset } from "../../src/domain/datasets/dataset.js";
 import { createRedis } from "../../src/stores/redis/redis.js";
+import { eventually } from "../harness/eventually.js";
 import { createTestDatabase, postgresUrl, type TestDatabase } from "../harness/postgres.js";
-import { canStartRedis } from "../harness/redis.js";
-import { startTilegate } from "../harness/tilegate.js";
-import { anybody, eventually, nextRevision, openReplica, type Replica } from "../stores/cache/replicas.js";
+import { anybody, nextRevision, openReplica, type Replica } from "../harness/replicas.js";
 import { insertAccount, newAccount, newApiKey, newDataset, saveDatasets } from "../stores/store-fixture.js";
-import { createInstallation } from "./installation.js";
 import { type RedisServers, startCluster, startSentinel, startTlsRedis } from "./redis-servers.js";
+import { createSeededInstallation } from "./seeded-installation.js";
 
 const silent = { info: () => {}, warn: () => {} };
 const LIMIT = { requests: 3, windowSeconds: 60 };
@@ -110,14 +111,9 @@ describe.skipIf(!runs)("a sentinel's failover", () => {
 describe.skipIf(!runs)("a Redis with TLS", () => {
   test("is used when NODE_EXTRA_CA_CERTS vouches for it, and else gone without", async () => {
     await using redis = await startTlsRedis();
-    await using installation = await createInstallation();
+    await using installation = await createSeededInstallation();
     const [id] = await installation.newDatasets(1);
-    const env = {
-      ...installation.env,
-      TILE_SIGNING_KEYS: "tilegate-test-secret",
-      HOST: "127.0.0.1",
-      REDIS_URL: redis.url,
-    };
+    const env = { ...installation.env, REDIS_URL: redis.url };
     const admin = new Redis(redis.url, { tls: { ca: readFileSync(redis.caFile, "utf8") } });
     for (const [caFile, expected] of [
       [undefined, 0],

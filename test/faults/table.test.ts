@@ -2,14 +2,13 @@ import { readFileSync } from "node:fs";
 import { Redis } from "ioredis";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { canStartRedis, type Server, startRedis } from "../../harness/servers.mjs";
 import { startTestApp } from "../harness/app.js";
+import { eventually } from "../harness/eventually.js";
 import { postgresUrl } from "../harness/postgres.js";
-import { canStartRedis, startRedis } from "../harness/redis.js";
-import type { TestServer } from "../harness/server-process.js";
-import { eventually } from "../stores/cache/replicas.js";
 import { type FaultProxy, startFaultProxy } from "./fault-proxy.js";
-import { createInstallation, type Installation } from "./installation.js";
 import { OPERATIONS, type Operation, type Outcome, type Replica } from "./operations.js";
+import { createSeededInstallation, type SeededInstallation } from "./seeded-installation.js";
 
 // docs/failures.md, row by row: this replica's way to PostgreSQL or Redis fails, and nothing else does.
 
@@ -25,7 +24,7 @@ interface Servers {
   /** Connections of the test's own, past the proxies. */
   readonly postgresAdmin: pg.Client;
   readonly redisAdmin: Redis;
-  readonly redisServer: TestServer;
+  readonly redisServer: Server;
 }
 
 interface Fault {
@@ -114,13 +113,13 @@ const ROLE = `tilegate_faults_${process.pid}`;
 const operations = Object.entries(OPERATIONS) as [Operation, (replica: Replica) => Promise<Outcome>][];
 
 describe.skipIf(!postgresUrl() || !canStartRedis())("while one server fails", () => {
-  let installation: Installation;
-  let redisServer: TestServer;
+  let installation: SeededInstallation;
+  let redisServer: Server;
   let postgresAdmin: pg.Client;
 
   beforeAll(async () => {
     redisServer = await startRedis();
-    installation = await createInstallation();
+    installation = await createSeededInstallation();
     postgresAdmin = new pg.Client({ connectionString: installation.databaseUrl });
     await postgresAdmin.connect();
     // A superuser has connections in reserve.
@@ -199,7 +198,10 @@ test("docs/failures.md has a row for every fault and a column for every operatio
   for (const [operation] of operations) expect(page).toContain(operation);
 });
 
-async function startReplica(installation: Installation, { postgres, redis }: Servers): Promise<Replica> {
+async function startReplica(
+  installation: SeededInstallation,
+  { postgres, redis }: Servers,
+): Promise<Replica> {
   const privateDataset = await installation.newPrivateDataset();
   const datasets = await installation.newDatasets(10);
   const coldDatasets = await installation.newDatasets(200);

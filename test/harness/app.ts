@@ -5,7 +5,7 @@ import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect
 import { createGrpcWebTransport } from "@connectrpc/connect-web";
 import { SignJWT } from "jose";
 import pino from "pino";
-import { createApp } from "../../src/compose/app.js";
+import { type App, createApp } from "../../src/compose/app.js";
 import { openBackend, type UseCases } from "../../src/compose/backend.js";
 import { readConfig } from "../../src/config/config.js";
 import type { Clock } from "../../src/domain/clock.js";
@@ -25,9 +25,10 @@ export type Headers = Record<string, string>;
 
 export interface TestApp extends AsyncDisposable {
   readonly url: string;
-  /** The same without the fast path. */
+  /** The same by the framework alone. */
   readonly plainUrl: string;
   readonly useCases: UseCases;
+  readonly service: App;
   /** Everything that was logged, at the finest level. */
   readonly log: string[];
   /** The service's time. Assign to it to let time pass. */
@@ -84,7 +85,8 @@ async function start(
   const app: { now: Date } = { now: NOW };
   const clock: Clock = () => app.now;
   const backend = await openBackend({ config, clock, log: pino({ level: "trace" }, sink) });
-  const { handler, plainHandler, callClasses: classes, setServing, shutdown } = createApp(backend);
+  const service = createApp(backend);
+  const { handler, plainHandler, callClasses: classes, setServing, shutdown } = service;
   const { tls, maxConnections, maxCalls } = config.server;
   const common = { host: "127.0.0.1", port: 0, limits: { maxConnections, maxCalls }, classes };
   const server = await startServer({ ...common, tls, handler });
@@ -92,6 +94,7 @@ async function start(
   setServing(true);
 
   return Object.assign(app, {
+    service,
     url: server.url,
     plainUrl: plainServer.url,
     useCases: backend.useCases,

@@ -1,6 +1,7 @@
 import { vi } from "vitest";
+import type { Finished } from "../../harness/node-process.mjs";
+import type { Environment } from "../../harness/tilegate.mjs";
 import { run } from "../../src/cli/run.js";
-import type { Environment, Finished } from "./tilegate.js";
 
 /** Runs a command as `tilegate` would, but in this process, which spares its start. One at a time. */
 export async function runCommand(args: readonly string[], env: Environment = {}): Promise<Finished> {

@@ -2,9 +2,14 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestProject } from "vitest/node";
-import { canStartPostgres, enableStatistics, startPostgres } from "./postgres.js";
-import { canStartRedis, startRedis } from "./redis.js";
-import type { TestServer } from "./server-process.js";
+import {
+  canStartPostgres,
+  canStartRedis,
+  type Server,
+  startPostgres,
+  startRedis,
+} from "../../harness/servers.mjs";
+import { enableStatistics, STATISTICS } from "./postgres.js";
 
 declare module "vitest" {
   export interface ProvidedContext {
@@ -15,22 +20,29 @@ declare module "vitest" {
   }
 }
 
+/** What a power cut would lose is no loss here. */
+const FAST = { fsync: "off", synchronous_commit: "off", full_page_writes: "off" };
+
 /**
  * One PostgreSQL and one Redis for the whole run: TEST_DATABASE_URL and TEST_REDIS_URL, else started here. And one
  * directory, which is removed afterwards.
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const started: TestServer[] = [];
+  const started: Server[] = [];
   const runDirectory = await mkdtemp(join(tmpdir(), "tilegate-test-"));
   project.provide("runDirectory", runDirectory);
   const stop = async (): Promise<void> => {
     await Promise.all(started.map((server) => server[Symbol.asyncDispose]()));
     await rm(runDirectory, { recursive: true, force: true });
   };
-  // What a power cut would lose is no loss here.
-  const startFast = () => startPostgres({ fsync: "off", synchronous_commit: "off", full_page_writes: "off" });
+  const startShared = () => startPostgres({ settings: { ...FAST, ...STATISTICS, max_connections: "200" } });
   try {
-    const postgres = await provide("PostgreSQL", process.env.TEST_DATABASE_URL, canStartPostgres, startFast);
+    const postgres = await provide(
+      "PostgreSQL",
+      process.env.TEST_DATABASE_URL,
+      canStartPostgres,
+      startShared,
+    );
     if (postgres) await enableStatistics(postgres);
     project.provide("postgresUrl", postgres);
     project.provide(
@@ -47,7 +59,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     name: string,
     given: string | undefined,
     canStart: () => boolean,
-    start: () => Promise<TestServer>,
+    start: () => Promise<Server>,
   ): Promise<string | null> {
     if (given) return given;
     if (canStart()) {

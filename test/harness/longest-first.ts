@@ -2,10 +2,12 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /** Folders and files that start processes and wait for them, the longest first. */
 const LONG = [
+  "test/attack/",
   "test/cli/serve",
   "test/cli/workers",
   "test/deploy/",
   "test/faults/",
+  "test/package/",
   "test/cli/",
   "test/stores/",
 ];

@@ -1,15 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { join } from "node:path";
 import pg from "pg";
 import { inject } from "vitest";
-import {
-  findProgram,
-  freePort,
-  runProgram,
-  serverDirectory,
-  startServer,
-  type TestServer,
-} from "./server-process.js";
 
 /** The server that all tests share; undefined where there is none: `describe.skipIf(!postgresUrl())`. */
 export const postgresUrl = (): string | undefined => inject("postgresUrl") ?? undefined;
@@ -46,38 +37,12 @@ export async function createTestDatabase(serverUrl = postgresUrl()): Promise<Tes
   };
 }
 
-/** Whether this machine can start one: `test.skipIf(!canStartPostgres())`. */
-export const canStartPostgres = (): boolean => findProgram("initdb") !== undefined;
-
-/** A server of its own, for a test that stops or kills it. `settings` as in postgresql.conf. */
-export async function startPostgres(settings: Readonly<Record<string, string>> = {}): Promise<TestServer> {
-  const [initdb, postgres] = [findProgram("initdb"), findProgram("postgres")];
-  if (!initdb || !postgres) throw new Error("no PostgreSQL server is installed");
-  const directory = await serverDirectory();
-  const data = join(directory, "data");
-  runProgram(initdb, ["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]);
-  const port = await freePort();
-  const args = Object.entries({
-    listen_addresses: "127.0.0.1",
-    port: String(port),
-    unix_socket_directories: directory,
-    max_connections: "200",
-    shared_preload_libraries: "pg_stat_statements",
-    // Entries of dropped databases stay; a full table would forget counts.
-    "pg_stat_statements.max": "50000",
-    ...settings,
-  }).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
-  const server = await startServer(
-    {
-      file: postgres,
-      args: ["-D", data, ...args],
-      readyMessage: "database system is ready to accept connections",
-      stopSignal: "SIGINT",
-    },
-    { url: `postgresql://postgres@127.0.0.1:${port}/postgres`, port, directory },
-  );
-  return server;
-}
+/** What a server has to be started with for TestDatabase.statementCount. */
+export const STATISTICS = {
+  shared_preload_libraries: "pg_stat_statements",
+  // Entries of dropped databases stay; a full table would forget counts.
+  "pg_stat_statements.max": "50000",
+};
 
 /** The server's statistics, which TestDatabase.statementCount reads. */
 export async function enableStatistics(serverUrl: string): Promise<void> {

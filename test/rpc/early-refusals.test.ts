@@ -71,7 +71,13 @@ test.each(["identity", "gzip", "br"])(
   async (accepted) => {
     expect(await ask(accepted, new Uint8Array([0xff, 0xff]))).toMatchObject({
       status: 400,
-      error: { code: "invalid_argument" },
+      error: {
+        code: "invalid_argument",
+        details: [
+          { type: "google.rpc.ErrorInfo", debug: { reason: "MALFORMED_REQUEST" } },
+          { type: "google.rpc.BadRequest", debug: { fieldViolations: [{ field: "body" }] } },
+        ],
+      },
     });
   },
 );

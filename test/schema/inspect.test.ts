@@ -104,7 +104,9 @@ describe("an amplifying body (4 MiB for 4 kB of gzip)", () => {
 test("a member that is there twice is refused by its name, of which no more than 100 characters are echoed", () => {
   const refusal = (text: string) =>
     inspectMessage(CreateDatasetRequestSchema, "json", Buffer.from(text), MAX_VALUES);
-  expect(refusal('{"dataset":{"title":"a","title":"b"}}')).toMatchObject({ field: "title" });
+  expect(refusal('{"dataset":{"title":"a","title":"b"}}')).toMatchObject({ field: "dataset.title" });
+  const inList = '{"dataset":{"bounds":[1,{}],"readerRoles":["a",{"b":[{"x":"y,"},{"c":1,"c":2}]}]}}';
+  expect(refusal(inList)).toMatchObject({ field: "dataset.readerRoles[1].b[1].c" });
   const name = "x".repeat(10_000);
   expect(refusal(`{"${name}":1,"${name}":2}`)).toMatchObject({ field: "x".repeat(100) });
 });

@@ -21,13 +21,13 @@ async function upload(answer: HttpHandler) {
   const handled = createGate();
   let uploading: IncomingMessage | undefined;
   const { server } = await serve({
-    handler(request, response) {
+    handler(request, response, exchange) {
       if (request.method === "GET" || "stream" in request) {
         response.end();
         return;
       }
       uploading = request;
-      answer(request, response);
+      answer(request, response, exchange);
       handled.open();
     },
   });
@@ -59,9 +59,9 @@ test.each<[string, HttpHandler]>([
   ["is refused", refuse],
   [
     "is refused after a while",
-    async (request, response) => {
+    async (request, response, exchange) => {
       for (let turn = 0; turn < 20; turn += 1) await nextTurn();
-      refuse(request, response);
+      refuse(request, response, exchange);
     },
   ],
   ["is answered", (_request, response) => response.end("answer")],

@@ -9,6 +9,7 @@ import { connect as connectTcp } from "node:net";
 import { buffer } from "node:stream/consumers";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { grpcFrame } from "../../harness/grpc-frame.mjs";
 import { answerMessages } from "../../src/server/message-stream.js";
 import { receivedIsRead } from "../../src/server/received.js";
 import { startServer } from "../../src/server/server.js";
@@ -73,12 +74,7 @@ async function ask(chunks: readonly Uint8Array[], headers?: OutgoingHttpHeaders)
   return { body: await buffer(stream), ...answer };
 }
 
-function frame(message: string, flags = 0): Buffer {
-  const head = Buffer.alloc(5);
-  head.writeUInt8(flags, 0);
-  head.writeUInt32BE(message.length, 1);
-  return Buffer.concat([head, Buffer.from(message)]);
-}
+const frame = (message: string, flags = 0) => grpcFrame(Buffer.from(message), { flags });
 
 const OK = 0;
 const COMPRESSED = 1;

@@ -50,9 +50,9 @@ async function reset(stream: ClientHttp2Stream): Promise<number> {
 /** Tells of each answer and its end. */
 function watchAnswers(handler: HttpHandler) {
   const answers = new EventEmitter();
-  const observed: HttpHandler = (request, response) => {
+  const observed: HttpHandler = (request, response, exchange) => {
     response.once("close", () => answers.emit("closed", request.url));
-    handler(request, response);
+    handler(request, response, exchange);
   };
   return { observed, answers };
 }

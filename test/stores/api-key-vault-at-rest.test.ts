@@ -2,10 +2,10 @@ import { execFileSync } from "node:child_process";
 import { createHash, randomBytes, randomUUID } from "node:crypto";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { findProgram } from "../../harness/servers.mjs";
 import { generateSecret } from "../../src/domain/identity/secret.js";
 import { openDatabase } from "../../src/stores/prisma/database.js";
 import { postgresUrl } from "../harness/postgres.js";
-import { findProgram } from "../harness/server-process.js";
 import { type ApiKeyFixture, type KeyUseCases, OPERATOR, openApiKeyFixture } from "./api-key-fixture.js";
 
 const pgDump = findProgram("pg_dump");

@@ -3,7 +3,7 @@ import pino from "pino";
 import { systemClock } from "../../src/domain/clock.js";
 import type { Dataset } from "../../src/domain/datasets/dataset.js";
 import { openStores, type Stores } from "../../src/stores/stores.js";
-import { anybody } from "./cache/replicas.js";
+import { anybody } from "../harness/replicas.js";
 import { openPostgresFixture, type StoreFixture } from "./store-fixture.js";
 
 /** The stores as the service has them, behind their caches, over PostgreSQL and the given Redis, if any. */

@@ -1,11 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { canStartPostgres, startPostgres } from "../../harness/servers.mjs";
 import type { ApiKey } from "../../src/domain/api-keys/api-key.js";
 import { createPrismaApiKeyStore } from "../../src/stores/prisma/api-key-store.js";
 import { type Database, openDatabase } from "../../src/stores/prisma/database.js";
 import { createLastUsedRecorder } from "../../src/stores/prisma/last-used.js";
-import { canStartPostgres, postgresUrl, startPostgres } from "../harness/postgres.js";
+import { postgresUrl } from "../harness/postgres.js";
 import {
   insertAccount,
   insertApiKey,

@@ -3,12 +3,12 @@ import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { canStartPostgres, type Server, startPostgres } from "../../harness/servers.mjs";
 import { DomainError } from "../../src/domain/errors.js";
 import { createPrismaAccountStore } from "../../src/stores/prisma/account-store.js";
 import { type Database, openDatabase } from "../../src/stores/prisma/database.js";
 import { createPrismaDatasetStore } from "../../src/stores/prisma/dataset-store.js";
-import { canStartPostgres, createTestDatabase, postgresUrl, startPostgres } from "../harness/postgres.js";
-import type { TestServer } from "../harness/server-process.js";
+import { createTestDatabase, postgresUrl } from "../harness/postgres.js";
 import { insertAccount, newAccount, newDataset, saveDatasets, writerTo } from "./store-fixture.js";
 import { startWriter } from "./writer.js";
 
@@ -122,7 +122,7 @@ describe.skipIf(!postgresUrl())("PostgreSQL", () => {
 });
 
 describe.skipIf(!canStartPostgres())("a PostgreSQL that fails", () => {
-  let server: TestServer;
+  let server: Server;
   beforeAll(async () => {
     server = await startPostgres();
   });

@@ -2,11 +2,12 @@ import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import type { Cluster, Redis } from "ioredis";
 import { describe, expect, test, vi } from "vitest";
+import { canStartRedis, startRedis } from "../../harness/servers.mjs";
 import type { RateLimiter } from "../../src/domain/api-keys/api-key.js";
 import { type Breaker, createBreaker } from "../../src/stores/redis/breaker.js";
 import { createLocalRateLimiter, createRedisRateLimiter } from "../../src/stores/redis/rate-limiter.js";
 import { createRedis } from "../../src/stores/redis/redis.js";
-import { canStartRedis, redisUrl, startRedis } from "../harness/redis.js";
+import { redisUrl } from "../harness/redis.js";
 
 const LIMIT = { requests: 3, windowSeconds: 60 };
 /** Windows begin at whole minutes. */

@@ -1,7 +1,7 @@
 import type { Cluster, Redis } from "ioredis";
 import { describe, expect, test, vi } from "vitest";
+import { canStartRedis, startRedis } from "../../harness/servers.mjs";
 import { createRedis } from "../../src/stores/redis/redis.js";
-import { canStartRedis, startRedis } from "../harness/redis.js";
 
 const silent = { info: () => {}, warn: () => {} };
 

@@ -5,8 +5,8 @@ import {
   managedAccount,
   manages,
   requireAdministrator,
+  requireMember,
   requireOperator,
-  requirePrincipal,
 } from "../identity/management.js";
 import type { Caller } from "../identity/principal.js";
 import { generateSecret, hashSecret } from "../identity/secret.js";
@@ -67,14 +67,7 @@ export function createAccounts(options: AccountsOptions): Accounts {
     },
 
     async get(caller, id) {
-      const belongs = caller.some(
-        (principal) =>
-          principal.type === "operator" || (principal.type !== "api_key" && principal.accountId === id),
-      );
-      if (!belongs) {
-        requirePrincipal(caller);
-        throw notFound("account");
-      }
+      requireMember(caller, id);
       const account = await accounts.read(id);
       if (account === undefined) throw notFound("account");
       return account;

@@ -1,13 +1,23 @@
 import type { DatasetStore } from "../datasets/dataset.js";
 import { invalid, notFound } from "../errors.js";
 import { canonicalUuid } from "../uuid.js";
-import type { ApiKey, ApiKeySettings } from "./api-key.js";
+import type { ApiKey, ApiKeySettings, RateLimit } from "./api-key.js";
 import { requireValidOrigins } from "./origins.js";
 
 /** A setting that is present changes, null clears it to its default, an absent one stays as it is. */
-export type ApiKeyChange = {
-  readonly [Setting in keyof ApiKeySettings]?: ApiKeySettings[Setting] | null | undefined;
+export type ApiKeyChange = PlainChange & { readonly rateLimit?: RateLimitInput | null | undefined };
+
+/** Of those that are stored as they are given. */
+type PlainChange = {
+  readonly [Setting in PlainSetting]?: ApiKeySettings[Setting] | null | undefined;
 };
+
+type PlainSetting = Exclude<keyof ApiKeySettings, "rateLimit">;
+
+/** A window that is absent is a minute. */
+export type RateLimitInput = Pick<RateLimit, "requests"> & Partial<RateLimit>;
+
+const DEFAULT_WINDOW_SECONDS = 60;
 
 /** An empty name is replaced by a generated one. */
 export const DEFAULT_SETTINGS: ApiKeySettings = {
@@ -23,8 +33,9 @@ export const DEFAULT_SETTINGS: ApiKeySettings = {
 
 /** `key` with the change applied, not yet checked. */
 export function changeSettings(key: ApiKey, change: ApiKeyChange): ApiKey {
-  const changed = <Setting extends keyof ApiKeySettings>(setting: Setting): ApiKeySettings[Setting] => {
-    const value: ApiKeySettings[Setting] | null | undefined = change[setting];
+  const plain: PlainChange = change;
+  const changed = <Setting extends PlainSetting>(setting: Setting): ApiKeySettings[Setting] => {
+    const value: ApiKeySettings[Setting] | null | undefined = plain[setting];
     if (value === undefined) return key[setting];
     return value === null ? DEFAULT_SETTINGS[setting] : value;
   };
@@ -37,9 +48,14 @@ export function changeSettings(key: ApiKey, change: ApiKeyChange): ApiKey {
     enabled: changed("enabled"),
     expireTime: changed("expireTime"),
     datasetIds: [...new Set(changed("datasetIds").map(canonicalUuid))],
-    rateLimit: changed("rateLimit"),
+    rateLimit: change.rateLimit === undefined ? key.rateLimit : rateLimit(change.rateLimit),
   };
 }
+
+const rateLimit = (input: RateLimitInput | null): RateLimit | undefined =>
+  input === null
+    ? DEFAULT_SETTINGS.rateLimit
+    : { requests: input.requests, windowSeconds: input.windowSeconds ?? DEFAULT_WINDOW_SECONDS };
 
 /**
  * Checks what a schema can't say of a change that made `key`: origin patterns, an expiry in the future, datasets of

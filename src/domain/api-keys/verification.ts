@@ -44,8 +44,12 @@ export interface RefusedApiKey {
 
 /** Deciding on keys. Writes nothing; counts towards the rate limit; accepted uses go to the recorder. */
 export interface ApiKeyVerification {
-  /** Decides on a credential. @throws DomainError unavailable, when that can't be told now. */
-  resolve(token: string, request: ApiKeyRequest): Promise<ApiKeyVerdict>;
+  /**
+   * Decides on a credential.
+   * @param isAgain Whether it came with a request that it was decided on for before, and so is counted already.
+   * @throws DomainError unavailable, when that can't be told now.
+   */
+  resolve(token: string, request: ApiKeyRequest, isAgain?: boolean): Promise<ApiKeyVerdict>;
   /**
    * The same, asked by somebody else. Keys that `caller` doesn't manage are not found.
    * @throws DomainError unauthenticated or permission_denied unless `caller` manages an account; unavailable.
@@ -71,6 +75,7 @@ export function createApiKeyVerification(options: ApiKeyVerificationOptions): Ap
     token: string,
     request: ApiKeyRequest,
     seen: (key: ApiKey) => boolean,
+    isAgain = false,
   ): Promise<ApiKeyVerdict> {
     // Never issued: not worth a look-up.
     if (!isWellFormedSecret("tgk_", token)) return NOT_FOUND;
@@ -86,7 +91,7 @@ export function createApiKeyVerification(options: ApiKeyVerificationOptions): Ap
     const refusal = findRefusal(key, matched, { ...request, dataset }, now);
     if (refusal === "not_found") return NOT_FOUND;
     if (refusal !== undefined) return { ...refused, refusal };
-    if (key.rateLimit !== undefined) {
+    if (key.rateLimit !== undefined && !isAgain) {
       const taken = await rateLimiter.take(key.id, key.rateLimit, now);
       if (!taken.allowed) {
         return { ...refused, refusal: "rate_limited", retryAfterSeconds: taken.retryAfterSeconds };
@@ -108,7 +113,7 @@ export function createApiKeyVerification(options: ApiKeyVerificationOptions): Ap
   }
 
   return {
-    resolve: (token, request) => decide(token, request, () => true),
+    resolve: (token, request, isAgain) => decide(token, request, () => true, isAgain),
     async verify(caller, token, request) {
       const scope = requireManager(caller);
       return decide(token, request, (key) => manages(scope, key.accountId));

@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import type { AccountCache, ServiceTokenCache } from "../accounts/account.js";
 import type { ApiKeyRequest, ApiKeyVerification } from "../api-keys/verification.js";
 import type { Clock } from "../clock.js";
-import { DomainError } from "../errors.js";
+import { DomainError, type ErrorReason } from "../errors.js";
 import type { Caller, Principal } from "../identity/principal.js";
 import { hashSecret, isWellFormedSecret } from "../identity/secret.js";
 import { canonicalUuid, isUuid } from "../uuid.js";
@@ -38,10 +38,11 @@ export interface Reuse {
 
 export interface Authenticator {
   /**
+   * @param isAgain Whether it is for the same request once more: a use that is counted is counted already.
    * @throws DomainError unauthenticated when a credential was sent and does not resolve: it is never taken for
    * anonymous. unavailable when that can't be told now.
    */
-  authenticate(credentials: Credentials): Promise<Authentication>;
+  authenticate(credentials: Credentials, isAgain?: boolean): Promise<Authentication>;
 }
 
 export interface AuthenticatorOptions {
@@ -57,7 +58,7 @@ export interface AuthenticatorOptions {
 }
 
 // No message may echo a credential, so these are all the messages there are.
-const refuse = (reason: string, message: string) => new DomainError("unauthenticated", reason, message);
+const refuse = (reason: ErrorReason, message: string) => new DomainError("unauthenticated", reason, message);
 
 export function createAuthenticator(options: AuthenticatorOptions): Authenticator {
   const { jwtVerifier, adminRole, accounts, serviceTokens, apiKeys, clock } = options;
@@ -119,8 +120,8 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
   }
 
   /** The public learns that a key is refused, never why: VerifyApiKey tells its managers. */
-  async function fromApiKey(token: string, source: ApiKeyRequest): Promise<Resolved> {
-    const verdict = await apiKeys.resolve(token, source);
+  async function fromApiKey(token: string, source: ApiKeyRequest, isAgain: boolean): Promise<Resolved> {
+    const verdict = await apiKeys.resolve(token, source, isAgain);
     if (verdict.valid) {
       const { principal, expireTime: until, reuse } = verdict;
       return reuse ? { principal, until, note: reuse } : { principal, once: true };
@@ -134,10 +135,10 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
   }
 
   return {
-    async authenticate({ authorization, apiKey, source }) {
+    async authenticate({ authorization, apiKey, source }, isAgain = false) {
       const resolved: Resolved[] = [];
       if (authorization !== undefined) resolved.push(await fromAuthorization(authorization));
-      if (apiKey !== undefined) resolved.push(await fromApiKey(apiKey, source));
+      if (apiKey !== undefined) resolved.push(await fromApiKey(apiKey, source, isAgain));
       return { caller: resolved.map(({ principal }) => principal), reuse: reuseOf(resolved) };
     },
   };

@@ -10,7 +10,7 @@ export interface DatasetInput {
   readonly title: string;
   readonly tableName?: string;
   readonly visibility: Dataset["visibility"];
-  readonly status: Dataset["status"];
+  readonly status?: Dataset["status"];
   readonly owner?: string;
   readonly readerRoles: readonly string[];
   readonly readerSubjects: readonly string[];
@@ -33,12 +33,16 @@ const RASTER_DEFAULTS = { minzoom: 0, maxzoom: 18, tileSize: 256, format: "png" 
 
 const DEFAULT_CACHE_VERSION = 1;
 
+/** Nobody sees by oversight what isn't ready. */
+const DEFAULT_STATUS = "draft";
+
 /** Query parameters that signing appends: a template's own would be read instead by some servers. */
 const SIGNED_PARAMETERS = ["sig", "exp", "scope", "v"];
 
 /** A dataset's settings with their defaults. @throws DomainError that names the field below `path`. */
 export function settings(input: DatasetInput, path: string) {
-  const { id: _, accountId: __, raster, cacheVersion = DEFAULT_CACHE_VERSION, ...given } = input;
+  const { id: _, accountId: __, raster, ...given } = input;
+  const { status = DEFAULT_STATUS, cacheVersion = DEFAULT_CACHE_VERSION } = input;
   if (input.kind === "vector" && input.tableName === undefined) {
     throw invalid(`${path}.table_name`, "is required for vector datasets");
   }
@@ -46,7 +50,7 @@ export function settings(input: DatasetInput, path: string) {
     throw invalid(`${path}.table_name`, "is for vector datasets only");
   }
   checkRasterOnly(input.kind, raster, path);
-  return { ...given, cacheVersion, raster: rasterTiles(raster, `${path}.raster`) };
+  return { ...given, status, cacheVersion, raster: rasterTiles(raster, `${path}.raster`) };
 }
 
 /** The dataset as `change` makes it. @throws DomainError that names the field. */
@@ -56,6 +60,7 @@ export function withChange(current: Dataset, change: DatasetChange): Dataset {
     ...current,
     ...change,
     raster: "raster" in change ? rasterTiles(change.raster, "dataset.raster") : current.raster,
+    status: "status" in change ? (change.status ?? DEFAULT_STATUS) : current.status,
     cacheVersion:
       "cacheVersion" in change ? (change.cacheVersion ?? DEFAULT_CACHE_VERSION) : current.cacheVersion,
   };

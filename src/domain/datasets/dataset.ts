@@ -31,7 +31,7 @@ export interface Dataset {
 }
 
 export interface RasterTiles {
-  /** Absent: the path that TILE_PATHS recognises by default. */
+  /** Absent: the installation's own path, `/raster-tiles/{id}/tiles/{z}/{x}/{y}.png`. */
   readonly tileUrlTemplate?: string;
   /** West, south, east, north in degrees; absent when unknown. */
   readonly bounds?: Bounds;

@@ -1,11 +1,49 @@
 import { DomainError, invalid, notFound } from "../errors.js";
 import { canonicalUuid } from "../uuid.js";
-import type { Caller } from "./principal.js";
+import type { Caller, Principal } from "./principal.js";
 
-/** The accounts whose keys, datasets and service tokens a caller may manage. */
+/** The accounts in which a caller may do something. */
 export type ManagementScope =
   | { readonly all: true }
   | { readonly all: false; readonly accountIds: ReadonlySet<string> };
+
+/** What somebody may do in their own account. */
+interface Powers {
+  /** To know of it. */
+  readonly belongs: boolean;
+  /** Its datasets and API keys. */
+  readonly manages: boolean;
+  /** To make credentials, too. */
+  readonly administrates: boolean;
+}
+
+const NONE: Powers = { belongs: false, manages: false, administrates: false };
+
+/** All that anybody may do, but for the operator: what doesn't stand here, such as a new kind of credential, may do nothing. */
+function powersOf(principal: Principal): Powers {
+  switch (principal.type) {
+    // Must not make another one: what a stolen one could do would outlive its revocation.
+    case "service":
+      return { belongs: true, manages: true, administrates: false };
+    case "user":
+      return { belongs: true, manages: principal.admin, administrates: principal.admin };
+    default:
+      return NONE;
+  }
+}
+
+const isOperator = ({ type }: Principal): boolean => type === "operator";
+
+/** The accounts in which `caller` has the power. */
+function scopeOf(caller: Caller, power: keyof Powers): ManagementScope {
+  if (caller.some(isOperator)) return { all: true };
+  const own = caller.flatMap((principal) =>
+    "accountId" in principal && powersOf(principal)[power] ? [principal.accountId] : [],
+  );
+  return { all: false, accountIds: new Set(own) };
+}
+
+const isEmpty = (scope: ManagementScope): boolean => !scope.all && scope.accountIds.size === 0;
 
 /** @throws DomainError unauthenticated for an anonymous caller. */
 export function requirePrincipal(caller: Caller): void {
@@ -17,23 +55,24 @@ export function requirePrincipal(caller: Caller): void {
 /** @throws DomainError unauthenticated or permission_denied. */
 export function requireOperator(caller: Caller): void {
   requirePrincipal(caller);
-  if (!caller.some(({ type }) => type === "operator")) {
+  if (!caller.some(isOperator)) {
     throw new DomainError("permission_denied", "NOT_THE_OPERATOR", "only the operator may do this");
   }
 }
 
 /**
- * Who may make credentials. A service token must not make another one: what a stolen one could do would outlive its
- * revocation.
+ * Who may make credentials: the operator for every account, administrators for their own.
  * @throws DomainError unauthenticated or permission_denied.
  */
 export function requireAdministrator(caller: Caller): ManagementScope {
+  const scope = scopeOf(caller, "administrates");
+  if (!isEmpty(scope)) return scope;
   requirePrincipal(caller);
-  const people = caller.filter(({ type }) => type !== "service");
-  if (people.length === 0) {
-    throw new DomainError("permission_denied", "NOT_AN_ADMINISTRATOR", "service tokens may not do this");
-  }
-  return requireManager(people);
+  throw new DomainError(
+    "permission_denied",
+    "NOT_AN_ADMINISTRATOR",
+    "only administrators and the operator may do this",
+  );
 }
 
 /**
@@ -41,13 +80,8 @@ export function requireAdministrator(caller: Caller): ManagementScope {
  * @throws DomainError unauthenticated for an anonymous caller, permission_denied for any other.
  */
 export function requireManager(caller: Caller): ManagementScope {
-  if (caller.some(({ type }) => type === "operator")) return { all: true };
-  const accountIds = new Set<string>();
-  for (const principal of caller) {
-    const manages = principal.type === "service" || (principal.type === "user" && principal.admin);
-    if (manages) accountIds.add(principal.accountId);
-  }
-  if (accountIds.size > 0) return { all: false, accountIds };
+  const scope = scopeOf(caller, "manages");
+  if (!isEmpty(scope)) return scope;
   requirePrincipal(caller);
   throw new DomainError(
     "permission_denied",
@@ -56,6 +90,17 @@ export function requireManager(caller: Caller): ManagementScope {
   );
 }
 
+/**
+ * Who may know of an account: those who belong to it, and the operator.
+ * @throws DomainError unauthenticated for an anonymous caller, not_found for any other.
+ */
+export function requireMember(caller: Caller, accountId: string): void {
+  if (manages(scopeOf(caller, "belongs"), accountId)) return;
+  requirePrincipal(caller);
+  throw notFound("account");
+}
+
+/** Whether the account is one of them. */
 export function manages(scope: ManagementScope, accountId: string): boolean {
   return scope.all || scope.accountIds.has(accountId);
 }

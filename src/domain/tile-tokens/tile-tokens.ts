@@ -1,8 +1,10 @@
-import { type Denial, decideAccess, mayKnowOf } from "../access/access.js";
+import { type Denial, decideAccess, isOpen, mayKnowOf } from "../access/access.js";
 import { type Clock, unixSeconds } from "../clock.js";
 import type { Bounds, Dataset, DatasetCache } from "../datasets/dataset.js";
-import { DomainError } from "../errors.js";
+import { bytesOfDataset } from "../datasets/dataset-bytes.js";
+import { DomainError, type ErrorReason } from "../errors.js";
 import type { Caller } from "../identity/principal.js";
+import { createSecondMemo, type SecondMemo, type SecondMemoOptions } from "../second-memo.js";
 import type { SigningKeyRing } from "./key-ring.js";
 import { expiryAt, type TokenLifetime } from "./lifetime.js";
 
@@ -38,31 +40,47 @@ export interface TileTokenRefusal {
 
 export type TileToken = VectorTileToken | RasterTileToken;
 
-export interface KnownDataset {
-  readonly dataset: Dataset;
-  /** Signs, unless it is signed. Good for the second in which the dataset was looked up. */
-  token(): TileToken;
+/** What a caller gets for a dataset. Of one dataset it is the same object for everybody who gets a token in one second. */
+export type TileTokenOutcome = TileToken | TileTokenRefusal;
+
+/** Whether everybody gets the same answer, in this second and as long as nothing changes. */
+export interface Audience {
+  readonly isForEverybody: boolean;
+}
+
+export interface TileTokenBatch extends Audience {
+  /** Each id that was asked for, once. */
+  readonly ids: readonly string[];
+  /** In the order of `ids`. */
+  readonly outcomes: readonly TileTokenOutcome[];
+}
+
+export interface SingleTileToken extends Audience {
+  readonly token: TileToken;
 }
 
 export type TileTokenVerdict =
   | { readonly valid: true; readonly expiresIn: number }
   | { readonly valid: false; readonly reason: "expired" | "signature" };
 
+/** Is called before anything is waited for. What it throws refuses the call. */
+export type BeforeWaiting = () => void;
+
+/** Ids must be canonical. Answers come at once when all is known, by promise otherwise. */
 export interface TileTokens {
-  /** One outcome for each distinct id. Ids must be canonical. Never rejects for the sake of a dataset. */
-  batch(caller: Caller, ids: readonly string[]): Promise<ReadonlyMap<string, TileToken | TileTokenRefusal>>;
-  /**
-   * A dataset that is known without waiting, whoever asks: the caller decides access, and leaves to `batch` and `get` what
-   * `mayKnowOf` denies, since what isn't there is undefined here too.
-   */
-  peek(id: string): KnownDataset | undefined;
-  /** @throws DomainError with the kind of the refusal. */
-  get(caller: Caller, id: string): Promise<TileToken>;
+  /** Never fails for the sake of a dataset. */
+  batch(
+    caller: Caller,
+    ids: readonly string[],
+    beforeWaiting?: BeforeWaiting,
+  ): TileTokenBatch | Promise<TileTokenBatch>;
+  /** @throws DomainError with the kind of the refusal, by promise too. */
+  get(caller: Caller, id: string, beforeWaiting?: BeforeWaiting): SingleTileToken | Promise<SingleTileToken>;
   /** Expiry is checked first, then the signature against every key of the ring. */
   verify(token: { sig: string; exp: number; scope: string }): TileTokenVerdict;
 }
 
-export interface TileTokensOptions {
+export interface TileTokensOptions extends Pick<SecondMemoOptions, "generation"> {
   readonly datasets: DatasetCache;
   readonly keyRing: SigningKeyRing;
   readonly lifetime: TokenLifetime;
@@ -80,15 +98,41 @@ const REFUSALS: Record<TileTokenRefusal["code"], TileTokenRefusal> = {
   },
 };
 
-/** Why there is no token. */
-export const refusalOf = (denial: Denial): TileTokenRefusal => REFUSALS[denial];
+const REASONS: Record<TileTokenRefusal["code"], ErrorReason> = {
+  not_found: "DATASET_NOT_FOUND",
+  permission_denied: "DATASET_PERMISSION_DENIED",
+  unauthenticated: "DATASET_UNAUTHENTICATED",
+  unavailable: "DATASET_UNAVAILABLE",
+};
 
-export function createTileTokens({ datasets, keyRing, lifetime, clock }: TileTokensOptions): TileTokens {
-  // A token is the same for everybody within a second, and its signature within a window. Kept beside the dataset that
-  // it was made of: a changed one is another object.
+/** As many usual datasets as the cache keeps; those that have left it since are held for this second only. */
+const MAX_DATASETS = 5_000;
+const MAX_BYTES = 16 * 1024 * 1024;
+
+/** A dataset in this second. */
+interface Known {
+  readonly dataset: Dataset;
+  readonly isOpen: boolean;
+  /** Absent until somebody asks who may have it. */
+  token: TileToken | undefined;
+  /** The last batch that asked for it: a second time in the same one is told apart by that, for less than a set costs. */
+  batch: number;
+}
+
+export function createTileTokens(options: TileTokensOptions): TileTokens {
+  const { datasets, keyRing, lifetime, clock, generation } = options;
+  // A signature is the same within a window. Kept beside the dataset that it was made of: a changed one is another object.
   const minted = new WeakMap<Dataset, TileToken>();
+  const knownAt = createSecondMemo<string, Known>({
+    generation,
+    maxEntries: MAX_DATASETS,
+    maxBytes: MAX_BYTES,
+    sizeOf: (_id, { dataset }) => bytesOfDataset(dataset),
+  });
+  let batches = 0;
 
-  function mint(dataset: Dataset, now: number, exp: number): TileToken {
+  function mint(dataset: Dataset, now: number): TileToken {
+    const exp = expiryAt(now, lifetime);
     const known = minted.get(dataset);
     if (known?.exp === exp && known.expiresIn === exp - now) return known;
     const { scope } = dataset;
@@ -98,41 +142,75 @@ export function createTileTokens({ datasets, keyRing, lifetime, clock }: TileTok
     return token;
   }
 
-  const find = (caller: Caller, ids: readonly string[]) =>
-    datasets.lookUp(ids, (dataset) => mayKnowOf(dataset, caller));
+  /** The only place where an access decision becomes a token. */
+  function outcomeFor(caller: Caller, known: Known, now: Date): TileTokenOutcome {
+    const decision = known.isOpen ? "granted" : decideAccess(known.dataset, caller);
+    if (decision !== "granted") return REFUSALS[decision];
+    known.token ??= mint(known.dataset, unixSeconds(now));
+    return known.token;
+  }
 
-  /** Decides on datasets at one moment. */
-  function decider(caller: Caller) {
-    const now = unixSeconds(clock());
-    const exp = expiryAt(now, lifetime);
-    return (dataset: Dataset | null | undefined): TileToken | TileTokenRefusal => {
+  const toKnown = (dataset: Dataset): Known => ({
+    dataset,
+    isOpen: isOpen(dataset),
+    token: undefined,
+    batch: 0,
+  });
+
+  /** Undefined: it must be looked up. */
+  function find(memo: SecondMemo<string, Known>, id: string): Known | undefined {
+    const known = memo.get(id);
+    if (known !== undefined) return known;
+    const dataset = datasets.known(id);
+    if (dataset === undefined) return undefined;
+    memo.set(id, toKnown(dataset));
+    // Undefined when there is no room for it.
+    return memo.get(id);
+  }
+
+  /** Undefined if anything is unknown, asked for twice, or not to be known of: that must take as long as what isn't there. */
+  function batchNow(caller: Caller, ids: readonly string[]): TileTokenBatch | undefined {
+    const now = clock();
+    const memo = knownAt(now);
+    const outcomes: TileTokenOutcome[] = [];
+    let isForEverybody = true;
+    batches += 1;
+    for (const id of ids) {
+      const known = find(memo, id);
+      if (known === undefined || known.batch === batches) return undefined;
+      known.batch = batches;
+      isForEverybody &&= known.isOpen;
+      const outcome = outcomeFor(caller, known, now);
+      if (outcome === REFUSALS.not_found) return undefined;
+      outcomes.push(outcome);
+    }
+    return { ids, outcomes, isForEverybody };
+  }
+
+  async function lookUp(caller: Caller, ids: readonly string[]): Promise<TileTokenBatch> {
+    const found = await datasets.lookUp(ids, (dataset) => mayKnowOf(dataset, caller));
+    const now = clock();
+    const distinct = [...new Set(ids)];
+    const outcomes = distinct.map((id) => {
+      const dataset = found.get(id);
       if (dataset === null) return REFUSALS.unavailable;
-      if (dataset === undefined) return REFUSALS.not_found;
-      const decision = decideAccess(dataset, caller);
-      return decision === "granted" ? mint(dataset, now, exp) : REFUSALS[decision];
-    };
+      return dataset === undefined ? REFUSALS.not_found : outcomeFor(caller, toKnown(dataset), now);
+    });
+    return { ids: distinct, outcomes, isForEverybody: false };
+  }
+
+  function batch(caller: Caller, ids: readonly string[], beforeWaiting?: BeforeWaiting) {
+    const atOnce = batchNow(caller, ids);
+    if (atOnce !== undefined) return atOnce;
+    beforeWaiting?.();
+    return lookUp(caller, ids);
   }
 
   return {
-    async batch(caller, ids) {
-      const found = await find(caller, ids);
-      const decide = decider(caller);
-      const outcomes = new Map<string, TileToken | TileTokenRefusal>();
-      for (const id of ids) outcomes.set(id, decide(found.get(id)));
-      return outcomes;
-    },
-    peek(id) {
-      const dataset = datasets.known(id);
-      if (dataset === undefined) return undefined;
-      const now = unixSeconds(clock());
-      return { dataset, token: () => mint(dataset, now, expiryAt(now, lifetime)) };
-    },
-    async get(caller, id) {
-      const token = decider(caller)((await find(caller, [id])).get(id));
-      if (token.kind !== "error") return token;
-      throw new DomainError(token.code, `DATASET_${token.code.toUpperCase()}`, token.message, {
-        retryAfterSeconds: token.code === "unavailable" ? 1 : undefined,
-      });
+    batch,
+    get(caller, id, beforeWaiting) {
+      const answer = batch(caller, [id], beforeWaiting);
+      return answer instanceof Promise ? answer.then(onlyToken) : onlyToken(answer);
     },
     verify({ sig, exp, scope }) {
       const now = unixSeconds(clock());
@@ -141,6 +219,14 @@ export function createTileTokens({ datasets, keyRing, lifetime, clock }: TileTok
       return { valid: true, expiresIn: exp - now };
     },
   };
+}
+
+function onlyToken({ outcomes, isForEverybody }: TileTokenBatch): SingleTileToken {
+  const [token = REFUSALS.not_found] = outcomes;
+  if (token.kind !== "error") return { token, isForEverybody };
+  throw new DomainError(token.code, REASONS[token.code], token.message, {
+    retryAfterSeconds: token.code === "unavailable" ? 1 : undefined,
+  });
 }
 
 function toToken(dataset: Dataset, signed: SignedScope): TileToken {

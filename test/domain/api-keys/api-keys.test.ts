@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import { createApiKeys } from "../../../src/domain/api-keys/api-keys.js";
 import { ConcurrentChangeError } from "../../../src/domain/store.js";
 import {
@@ -23,7 +23,7 @@ const failure = (kind: string, more: object = {}) => expect.objectContaining({ k
 const PAGE = { limit: 50 };
 
 describe("who may manage keys", () => {
-  it("service tokens, administrators and the operator; strangers don't find them, others are refused", async () => {
+  test("service tokens, administrators and the operator; strangers don't find them, others are refused", async () => {
     const { keys } = createFixture();
     const { key } = await keys.create(SERVICE, { name: "Map" });
     const calls = [
@@ -46,7 +46,7 @@ describe("who may manage keys", () => {
     expect((await keys.list(STRANGER, PAGE)).items).toEqual([]);
   });
 
-  it("an unknown id and a text that is no id look like another account's key", async () => {
+  test("an unknown id and a text that is no id look like another account's key", async () => {
     const { keys } = createFixture();
     for (const id of [UNKNOWN_ID, "no-uuid", ""]) {
       await expect(keys.get(OPERATOR, id)).rejects.toEqual(
@@ -55,7 +55,7 @@ describe("who may manage keys", () => {
     }
   });
 
-  it("the operator names the account, which must exist; others have their own", async () => {
+  test("the operator names the account, which must exist; others have their own", async () => {
     const { keys } = createFixture();
     await expect(keys.create(OPERATOR, {})).rejects.toEqual(failure("invalid_argument"));
     await expect(keys.list(OPERATOR, PAGE)).rejects.toEqual(failure("invalid_argument"));
@@ -67,7 +67,7 @@ describe("who may manage keys", () => {
 });
 
 describe("creation", () => {
-  it("without settings gives an enabled, unrestricted key with a readable name", async () => {
+  test("without settings gives an enabled, unrestricted key with a readable name", async () => {
     const { keys, now } = createFixture();
     const { key, token } = await keys.create(SERVICE, {});
     expect(token).toMatch(/^tgk_[0-9A-Za-z]{33}$/);
@@ -86,7 +86,7 @@ describe("creation", () => {
     );
   });
 
-  it("hands the store no token", async () => {
+  test("hands the store no token", async () => {
     const { keys, store } = createFixture();
     const { key, token } = await keys.create(SERVICE, {});
     await keys.rotate(SERVICE, key.id);
@@ -97,7 +97,7 @@ describe("creation", () => {
     expect(JSON.stringify(stored)).not.toContain(token.slice(4));
   });
 
-  it("refuses a malformed origin, an expiry that has passed, and datasets that are not the account's", async () => {
+  test("refuses a malformed origin, an expiry that has passed, and datasets that are not the account's", async () => {
     const { keys, now, store } = createFixture({
       datasets: [dataset({ id: OWN_DATASET }), dataset({ id: FOREIGN_DATASET, accountId: OTHER_ACCOUNT })],
     });
@@ -113,7 +113,16 @@ describe("creation", () => {
     expect(store.writes).toBe(0);
   });
 
-  it("lists each dataset once, in canonical form", async () => {
+  test("gives a rate limit without a window one of a minute, and clears it on null", async () => {
+    const { keys } = createFixture();
+    const { key } = await keys.create(SERVICE, { rateLimit: { requests: 5 } });
+    expect(key.rateLimit).toEqual({ requests: 5, windowSeconds: 60 });
+    const changed = await keys.update(SERVICE, key.id, { rateLimit: { requests: 6 } });
+    expect(changed.key.rateLimit).toEqual({ requests: 6, windowSeconds: 60 });
+    expect((await keys.update(SERVICE, key.id, { rateLimit: null })).key.rateLimit).toBeUndefined();
+  });
+
+  test("lists each dataset once, in canonical form", async () => {
     const { keys } = createFixture({ datasets: [dataset({ id: OWN_DATASET })] });
     const { key } = await keys.create(SERVICE, { datasetIds: [OWN_DATASET.toUpperCase(), OWN_DATASET] });
     expect(key.datasetIds).toEqual([OWN_DATASET]);
@@ -121,7 +130,7 @@ describe("creation", () => {
 });
 
 describe("listing", () => {
-  it("pages through all keys that are not deleted, newest first, and counts them", async () => {
+  test("pages through all keys that are not deleted, newest first, and counts them", async () => {
     const { keys } = createFixture();
     const names = ["1", "2", "3", "4", "5"];
     for (const name of names) await keys.create(SERVICE, { name });
@@ -141,7 +150,7 @@ describe("listing", () => {
 });
 
 describe("change", () => {
-  it("a present setting changes, null clears, an absent one stays", async () => {
+  test("a present setting changes, null clears, an absent one stays", async () => {
     const { keys, now, passes } = createFixture({ datasets: [dataset({ id: OWN_DATASET })] });
     const { key, etag } = await keys.create(SERVICE, {
       name: "Map",
@@ -180,7 +189,7 @@ describe("change", () => {
     });
   });
 
-  it("is checked like a creation, and refused whole", async () => {
+  test("is checked like a creation, and refused whole", async () => {
     const { keys, now } = createFixture();
     const { key, etag } = await keys.create(SERVICE, { origins: ["a.com"] });
     for (const change of [
@@ -193,7 +202,7 @@ describe("change", () => {
     expect((await keys.get(SERVICE, key.id)).etag).toBe(etag);
   });
 
-  it("accepts a dataset that the key lists already and that was deleted since", async () => {
+  test("accepts a dataset that the key lists already and that was deleted since", async () => {
     const { keys, catalog } = createFixture({ datasets: [dataset({ id: OWN_DATASET })] });
     const { key } = await keys.create(SERVICE, { datasetIds: [OWN_DATASET] });
     catalog.delete(OWN_DATASET);
@@ -201,7 +210,7 @@ describe("change", () => {
     expect(changed.datasetIds).toEqual([OWN_DATASET]);
   });
 
-  it("with a stale etag is aborted, be it an update, a deletion or a rotation", async () => {
+  test("with a stale etag is aborted, be it an update, a deletion or a rotation", async () => {
     const { keys } = createFixture();
     const { key, etag } = await keys.create(SERVICE, {});
     const { etag: current } = await keys.update(SERVICE, key.id, { name: "1" }, etag);
@@ -213,7 +222,7 @@ describe("change", () => {
     await keys.delete(SERVICE, key.id, current);
   });
 
-  it("without an etag, loses nothing to a writer that came between reading and writing", async () => {
+  test("without an etag, loses nothing to a writer that came between reading and writing", async () => {
     const { keys, store } = createFixture();
     const { key } = await keys.create(SERVICE, {});
     store.beforeNextReplace = () => keys.update(SERVICE, key.id, { description: "theirs" });
@@ -221,7 +230,7 @@ describe("change", () => {
     expect(changed).toMatchObject({ name: "ours", description: "theirs", revision: 3 });
   });
 
-  it("with an etag, is aborted by a writer that came between reading and writing", async () => {
+  test("with an etag, is aborted by a writer that came between reading and writing", async () => {
     const { keys, store } = createFixture();
     const { key, etag } = await keys.create(SERVICE, {});
     store.beforeNextReplace = () => keys.update(SERVICE, key.id, { description: "theirs" });
@@ -230,7 +239,7 @@ describe("change", () => {
     );
   });
 
-  it("is not tried for ever against writers that always win", async () => {
+  test("is not tried for ever against writers that always win", async () => {
     const { keys, store, options } = createFixture();
     const { key } = await keys.create(SERVICE, {});
     let attempts = 0;
@@ -248,7 +257,7 @@ describe("change", () => {
 });
 
 describe("deletion", () => {
-  it("hides a key from listings and changes, and shows it to those who would restore it", async () => {
+  test("hides a key from listings and changes, and shows it to those who would restore it", async () => {
     const { keys, now } = createFixture();
     const { key, token } = await keys.create(SERVICE, {});
     expect((await keys.delete(SERVICE, key.id)).key.deleted).toEqual(now());
@@ -263,7 +272,7 @@ describe("deletion", () => {
     }
   });
 
-  it("can be undone within 30 days, with the same token", async () => {
+  test("can be undone within 30 days, with the same token", async () => {
     const { keys, passes } = createFixture();
     const { key, token } = await keys.create(SERVICE, {});
     await keys.delete(SERVICE, key.id);
@@ -274,7 +283,7 @@ describe("deletion", () => {
     expect((await keys.list(SERVICE, PAGE)).totalCount).toBe(1);
   });
 
-  it("is final after 30 days", async () => {
+  test("is final after 30 days", async () => {
     const { keys, passes } = createFixture();
     const { key } = await keys.create(SERVICE, {});
     await keys.delete(SERVICE, key.id);
@@ -283,7 +292,7 @@ describe("deletion", () => {
     await expect(keys.get(SERVICE, key.id)).rejects.toEqual(failure("not_found"));
   });
 
-  it("undone where there was none, changes nothing", async () => {
+  test("undone where there was none, changes nothing", async () => {
     const { keys } = createFixture();
     const { key, etag } = await keys.create(SERVICE, {});
     expect((await keys.undelete(SERVICE, key.id)).etag).toBe(etag);
@@ -291,7 +300,7 @@ describe("deletion", () => {
 });
 
 describe("rotation", () => {
-  it("shows the new token, and the end of the grace period until it ends", async () => {
+  test("shows the new token, and the end of the grace period until it ends", async () => {
     const { keys, now, passes } = createFixture();
     const { key, token } = await keys.create(SERVICE, {});
     const rotated = await keys.rotate(SERVICE, key.id);
@@ -303,14 +312,14 @@ describe("rotation", () => {
     expect((await keys.get(SERVICE, key.id)).key.previous).toBeUndefined();
   });
 
-  it("with no grace leaves no previous token", async () => {
+  test("with no grace leaves no previous token", async () => {
     const { keys, store } = createFixture();
     const { key } = await keys.create(SERVICE, {});
     await keys.rotate(SERVICE, key.id, { gracePeriodSeconds: 0 });
     expect((await store.read(key.id))?.previous).toBeUndefined();
   });
 
-  it("gives no grace past the key's own expiry, not even if that comes nearer afterwards", async () => {
+  test("gives no grace past the key's own expiry, not even if that comes nearer afterwards", async () => {
     const { keys, now } = createFixture();
     const inHours = (hours: number) => new Date(now().getTime() + hours * HOUR_MS);
     const { key } = await keys.create(SERVICE, { expireTime: inHours(5) });

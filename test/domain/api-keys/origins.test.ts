@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import { originAllowed, requireValidOrigins } from "../../../src/domain/api-keys/origins.js";
 import { DomainError } from "../../../src/domain/errors.js";
 
@@ -7,7 +7,7 @@ const allows = (patterns: string[], origin?: string, referer?: string) =>
   originAllowed(patterns, { origin, referer });
 
 describe("patterns", () => {
-  it.each([
+  test.each([
     ["example.com matches the host on any port and scheme", "example.com", "https://example.com", true],
     ["… on another port", "example.com", "http://example.com:8080", true],
     ["… and no subdomain", "example.com", "https://www.example.com", false],
@@ -26,7 +26,7 @@ describe("patterns", () => {
     expect(allows([pattern], origin)).toBe(expected);
   });
 
-  it("without any, requests from anywhere are allowed", () => {
+  test("without any, requests from anywhere are allowed", () => {
     expect(allows([])).toBe(true);
     expect(allows([], "null")).toBe(true);
     expect(allows([], "https://evil.com")).toBe(true);
@@ -34,7 +34,7 @@ describe("patterns", () => {
 });
 
 describe("attacks and oddities", () => {
-  it.each([
+  test.each([
     ["the apex against a wildcard", "*.a.com", "https://a.com", false],
     ["a listed host as the beginning of another", "a.com", "https://a.com.evil.com", false],
     ["… against a wildcard", "*.a.com", "https://x.a.com.evil.com", false],
@@ -90,7 +90,7 @@ describe("attacks and oddities", () => {
     );
   });
 
-  it("a 10 kB header costs next to nothing, whatever it is made of", () => {
+  test("a 10 kB header costs next to nothing, whatever it is made of", () => {
     const started = process.cpuUsage();
     for (const piece of ["a.", "ü", "ü.", "\u0301", "[", "@", "\\", "%41", "xn--"]) {
       allows(["*.a.com"], `https://${piece.repeat(10_240 / piece.length)}`);
@@ -99,42 +99,42 @@ describe("attacks and oddities", () => {
     expect((user + system) / 1_000).toBeLessThan(500);
   });
 
-  it("a host's letters are read alike however often", () => {
+  test("a host's letters are read alike however often", () => {
     const answers = Array.from({ length: 20_000 }, () => allows(["münchen.de"], "https://MÜNCHEN.de"));
     expect(answers.includes(false)).toBe(false);
   });
 
-  it("Origin and Referer disagree: the Origin decides", () => {
+  test("Origin and Referer disagree: the Origin decides", () => {
     expect(allows(["a.com"], "https://a.com", "https://evil.com/")).toBe(true);
     expect(allows(["a.com"], "https://evil.com", "https://a.com/")).toBe(false);
     expect(allows(["a.com", "?"], "https://evil.com", "https://a.com/")).toBe(false);
   });
 
-  it("a Referer does not repair an Origin that is null or unparsable", () => {
+  test("a Referer does not repair an Origin that is null or unparsable", () => {
     expect(allows(["a.com"], "null", "https://a.com/")).toBe(false);
     expect(allows(["a.com"], "https://a.com, https://a.com", "https://a.com/")).toBe(false);
   });
 
-  it("without an Origin, or with an empty one, the Referer decides", () => {
+  test("without an Origin, or with an empty one, the Referer decides", () => {
     expect(allows(["a.com"], undefined, "https://a.com/map?x=1#y")).toBe(true);
     expect(allows(["a.com"], "", "https://a.com/map")).toBe(true);
     expect(allows(["a.com"], undefined, "https://evil.com/?https://a.com")).toBe(false);
   });
 
-  it("Referrer-Policy: no-referrer makes a page unknown, which only ? allows", () => {
+  test("Referrer-Policy: no-referrer makes a page unknown, which only ? allows", () => {
     expect(allows(["a.com"])).toBe(false);
     expect(allows(["a.com"], "", "")).toBe(false);
     expect(allows(["a.com", "?"])).toBe(true);
     expect(allows(["?"], "", "")).toBe(true);
   });
 
-  it("? allows null, unparsable and hostless origins", () => {
+  test("? allows null, unparsable and hostless origins", () => {
     expect(allows(["a.com", "?"], "null")).toBe(true);
     expect(allows(["a.com", "?"], "https://[")).toBe(true);
     expect(allows(["a.com", "?"], "file:///a.com")).toBe(true);
   });
 
-  it("? does not allow an unlisted origin", () => {
+  test("? does not allow an unlisted origin", () => {
     expect(allows(["?"], "https://evil.com")).toBe(false);
     expect(allows(["a.com", "?"], "https://evil.com")).toBe(false);
     expect(allows(["?"], undefined, "https://evil.com/")).toBe(false);
@@ -142,7 +142,7 @@ describe("attacks and oddities", () => {
 });
 
 describe("a pattern that means nothing is refused when it is written", () => {
-  it.each([
+  test.each([
     "",
     "*",
     "*.",
@@ -203,7 +203,7 @@ describe("a pattern that means nothing is refused when it is written", () => {
     expect(allows([pattern])).toBe(false);
   });
 
-  it("a scheme is refused with the way out", () => {
+  test("a scheme is refused with the way out", () => {
     expect(() => requireValidOrigins(["https://a.com"])).toThrow(/without a scheme, such as example\.com/);
     expect(() => requireValidOrigins(["https://a.com"])).toThrow(DomainError);
   });
@@ -252,7 +252,7 @@ function spell(labels: readonly string[], { upperCase, unicode }: { upperCase: b
   return upperCase ? host.toUpperCase() : host;
 }
 
-it("for any patterns and any page, the decision is the specified one, however hosts are written", () => {
+test("for any patterns and any page, the decision is the specified one, however hosts are written", () => {
   fc.assert(
     fc.property(
       fc.array(fc.tuple(patternModel, spelling), { minLength: 1, maxLength: 4 }),
@@ -282,7 +282,7 @@ it("for any patterns and any page, the decision is the specified one, however ho
   );
 });
 
-it("no text at all, in pattern or header, makes the decision fail", () => {
+test("no text at all, in pattern or header, makes the decision fail", () => {
   fc.assert(
     fc.property(
       fc.string({ unit: "binary", maxLength: 20 }),

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { ApiKey } from "../../../src/domain/api-keys/api-key.js";
 import { expiryOf, findRefusal } from "../../../src/domain/api-keys/restrictions.js";
 import { ACCOUNT, dataset, HOUR_MS, OTHER_ACCOUNT, UNKNOWN_ID } from "./fixture.js";
@@ -24,11 +24,11 @@ const key = (change: Partial<ApiKey> = {}): ApiKey => ({
   ...change,
 });
 
-it("a key without restrictions may be used by any request", () => {
+test("a key without restrictions may be used by any request", () => {
   expect(findRefusal(key(), "current", {}, now)).toBeUndefined();
 });
 
-it("of several reasons the first in the documented order is the answer", () => {
+test("of several reasons the first in the documented order is the answer", () => {
   const request = { origin: "https://evil.com", userAgent: "curl", dataset: "not_found" } as const;
   let worst = key({
     deleted: now,
@@ -53,20 +53,20 @@ it("of several reasons the first in the documented order is the answer", () => {
 });
 
 describe("expiry", () => {
-  it("a key works until its expiry, and not at it", () => {
+  test("a key works until its expiry, and not at it", () => {
     const expiring = key({ expireTime: now });
     expect(findRefusal(expiring, "current", {}, later(-1))).toBeUndefined();
     expect(findRefusal(expiring, "current", {}, now)).toBe("expired");
   });
 
-  it("a previous token works until its grace period ends, the current one goes on", () => {
+  test("a previous token works until its grace period ends, the current one goes on", () => {
     const rotated = key({ previous: { ...sealed, expireTime: now } });
     expect(findRefusal(rotated, "previous", {}, later(-1))).toBeUndefined();
     expect(findRefusal(rotated, "previous", {}, now)).toBe("expired");
     expect(findRefusal(rotated, "current", {}, now)).toBeUndefined();
   });
 
-  it("a previous token never outlives its key, whatever the row says", () => {
+  test("a previous token never outlives its key, whatever the row says", () => {
     const rotated = key({ expireTime: now, previous: { ...sealed, expireTime: later(HOUR_MS) } });
     expect(findRefusal(rotated, "previous", {}, now)).toBe("expired");
     expect(expiryOf(rotated, "previous")).toEqual(now);
@@ -74,7 +74,7 @@ describe("expiry", () => {
 });
 
 describe("user agent", () => {
-  it.each([
+  test.each([
     ["a part of what is sent", "MyApp/1", "Mozilla/5.0 MyApp/1.2", undefined],
     ["another letter case", "MyApp", "myapp/1.2", "user_agent"],
     ["another program", "MyApp", "curl/8", "user_agent"],
@@ -88,7 +88,7 @@ describe("user agent", () => {
 
 describe("dataset", () => {
   const lists = key({ datasetIds: [LISTED] });
-  it.each([
+  test.each([
     ["a listed private one", dataset({ id: LISTED }), undefined],
     ["a listed restricted one", dataset({ id: LISTED, visibility: "restricted" }), undefined],
     ["a listed draft", dataset({ id: LISTED, status: "draft" }), "dataset"],

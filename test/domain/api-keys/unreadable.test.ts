@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { expect, it } from "vitest";
+import { expect, test } from "vitest";
 import type { ApiKey } from "../../../src/domain/api-keys/api-key.js";
 import { createApiKeys } from "../../../src/domain/api-keys/api-keys.js";
 import { createVault, type VaultError } from "../../../src/domain/api-keys/vault.js";
@@ -25,7 +25,7 @@ function createDamageable() {
 const flipped = (bytes: Uint8Array, at: number) =>
   bytes.map((byte, index) => (index === at ? byte ^ 1 : byte));
 
-it("any flipped byte of a ciphertext leaves a key without a token, and its neighbours as they are", async () => {
+test("any flipped byte of a ciphertext leaves a key without a token, and its neighbours as they are", async () => {
   const { keys, store, damage } = createDamageable();
   const [first, broken, last] = [
     await keys.create(SERVICE, {}),
@@ -44,7 +44,7 @@ it("any flipped byte of a ciphertext leaves a key without a token, and its neigh
   }
 });
 
-it.each([
+test.each([
   ["empty", () => new Uint8Array()],
   ["cut off within the nonce", (bytes: Uint8Array) => bytes.slice(0, 12)],
   ["cut off within the tag", (bytes: Uint8Array) => bytes.slice(0, -1)],
@@ -58,7 +58,7 @@ it.each([
   expect(await keys.get(SERVICE, key.id)).toMatchObject({ key: { id: key.id }, token: undefined });
 });
 
-it("another key's ciphertext, valid there, shows no token here: who can write rows can't read tokens", async () => {
+test("another key's ciphertext, valid there, shows no token here: who can write rows can't read tokens", async () => {
   const { keys, damage } = createDamageable();
   const [victim, own] = [await keys.create(SERVICE, {}), await keys.create(SERVICE, {})];
   await damage(own.key.id, ({ current }) => ({
@@ -68,7 +68,7 @@ it("another key's ciphertext, valid there, shows no token here: who can write ro
   expect(items.map(({ token }) => token)).toEqual([undefined, victim.token]);
 });
 
-it("when the encryption key is lost, all keys are listed without tokens, and reported once", async () => {
+test("when the encryption key is lost, all keys are listed without tokens, and reported once", async () => {
   const { keys, options, reports } = createDamageable();
   const created = [await keys.create(SERVICE, {}), await keys.create(SERVICE, {})];
   const reported: (readonly VaultError[])[] = [];
@@ -86,7 +86,7 @@ it("when the encryption key is lost, all keys are listed without tokens, and rep
   expect(reports).toEqual([]);
 });
 
-it("a key without a readable token can be changed, deleted and restored", async () => {
+test("a key without a readable token can be changed, deleted and restored", async () => {
   const { keys, damage, now } = createDamageable();
   const { key } = await keys.create(SERVICE, {});
   await damage(key.id, ({ current }) => ({ current: { ...current, ciphertext: new Uint8Array(74) } }));
@@ -97,7 +97,7 @@ it("a key without a readable token can be changed, deleted and restored", async 
   expect(await keys.undelete(SERVICE, key.id)).toMatchObject({ key: { deleted: undefined }, token });
 });
 
-it("the token that can't be read works on where the key is used, since it is known by its hash", async () => {
+test("the token that can't be read works on where the key is used, since it is known by its hash", async () => {
   const { keys, damage, verification } = createDamageable();
   const { key, token } = await keys.create(SERVICE, { origins: ["maps.example.com"] });
   await damage(key.id, ({ current }) => ({ current: { ...current, ciphertext: new Uint8Array(74) } }));
@@ -106,7 +106,7 @@ it("the token that can't be read works on where the key is used, since it is kno
   expect(await verification.resolve(token, {})).toMatchObject({ refusal: "origin" });
 });
 
-it("rotation replaces a token that can't be read, at once, whatever the grace period", async () => {
+test("rotation replaces a token that can't be read, at once, whatever the grace period", async () => {
   const { keys, damage, verification, reports } = createDamageable();
   const { key, token: old } = await keys.create(SERVICE, {});
   await damage(key.id, ({ current }) => ({ current: { ...current, ciphertext: new Uint8Array(74) } }));
@@ -118,7 +118,7 @@ it("rotation replaces a token that can't be read, at once, whatever the grace pe
   expect(await verification.resolve(old, {})).toMatchObject({ refusal: "not_found" });
 });
 
-it("a previous token that can't be read lives out its grace, and hinders nothing", async () => {
+test("a previous token that can't be read lives out its grace, and hinders nothing", async () => {
   const { keys, damage, verification, passes } = createDamageable();
   const { key, token: first } = await keys.create(SERVICE, {});
   const second = await keys.rotate(SERVICE, key.id, { gracePeriodSeconds: 3600 });
@@ -135,7 +135,7 @@ it("a previous token that can't be read lives out its grace, and hinders nothing
   expect(await verification.resolve(third.token, {})).toMatchObject({ valid: true });
 });
 
-it("a failure that is not the ciphertext's is no key without a token", async () => {
+test("a failure that is not the ciphertext's is no key without a token", async () => {
   const { keys, options } = createDamageable();
   const { key } = await keys.create(SERVICE, {});
   const open = () => {

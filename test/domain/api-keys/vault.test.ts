@@ -1,5 +1,5 @@
 import { createDecipheriv, createHmac, hkdfSync, randomBytes } from "node:crypto";
-import { expect, it } from "vitest";
+import { expect, test } from "vitest";
 import { createVault, type TokenPlace, VaultError } from "../../../src/domain/api-keys/vault.js";
 import { generateSecret } from "../../../src/domain/identity/secret.js";
 
@@ -8,12 +8,12 @@ const newKey = randomBytes(32);
 const place: TokenPlace = { apiKeyId: "aaaaaaaa-0000-4000-8000-000000000001", role: "current" };
 const token = generateSecret("tgk_");
 
-it("what is sealed opens in its place", () => {
+test("what is sealed opens in its place", () => {
   const vault = createVault([oldKey]);
   expect(vault.open(vault.seal(token, place), place)).toBe(token);
 });
 
-it("a ciphertext swapped between two rows, or between the tokens of a row, does not open", () => {
+test("a ciphertext swapped between two rows, or between the tokens of a row, does not open", () => {
   const vault = createVault([oldKey]);
   const sealed = vault.seal(token, place);
   const otherRow = { ...place, apiKeyId: "bbbbbbbb-0000-4000-8000-000000000002" };
@@ -21,7 +21,7 @@ it("a ciphertext swapped between two rows, or between the tokens of a row, does 
   expect(() => vault.open(sealed, { ...place, role: "previous" })).toThrow(VaultError);
 });
 
-it("a ciphertext with any byte changed, or cut to any length, does not open", () => {
+test("a ciphertext with any byte changed, or cut to any length, does not open", () => {
   const vault = createVault([oldKey]);
   const { ciphertext, lookupHash } = vault.seal(token, place);
   for (let at = 0; at < ciphertext.length; at++) {
@@ -33,14 +33,14 @@ it("a ciphertext with any byte changed, or cut to any length, does not open", ()
   }
 });
 
-it("an error names the row and never the token", () => {
+test("an error names the row and never the token", () => {
   const sealed = createVault([oldKey]).seal(token, place);
   expect(() => createVault([newKey]).open(sealed, place)).toThrow(
     `the current token of API key ${place.apiKeyId} is encrypted under a key that is not in ENCRYPTION_KEYS`,
   );
 });
 
-it("neither ciphertext nor hash holds the token, and the same token never encrypts alike", () => {
+test("neither ciphertext nor hash holds the token, and the same token never encrypts alike", () => {
   const vault = createVault([oldKey]);
   const [first, second] = [vault.seal(token, place), vault.seal(token, place)];
   for (const bytes of [first.ciphertext, first.lookupHash]) {
@@ -50,7 +50,7 @@ it("neither ciphertext nor hash holds the token, and the same token never encryp
   expect(first.lookupHash).toEqual(second.lookupHash);
 });
 
-it("while keys are rotated, what either sealed is opened and found, and what is old is told", () => {
+test("while keys are rotated, what either sealed is opened and found, and what is old is told", () => {
   const before = createVault([oldKey]);
   const after = createVault([newKey, oldKey]);
   const sealed = before.seal(token, place);
@@ -65,7 +65,7 @@ it("while keys are rotated, what either sealed is opened and found, and what is 
   expect(before.lookupHashes(token)).not.toContainEqual(resealed.lookupHash);
 });
 
-it("the stored bytes are those that the documentation describes", () => {
+test("the stored bytes are those that the documentation describes", () => {
   const { ciphertext, lookupHash } = createVault([oldKey]).seal(token, place);
   const derive = (label: string, length: number) =>
     Buffer.from(hkdfSync("sha256", oldKey, "", `tilegate api key ${label} v1`, length));
@@ -80,7 +80,7 @@ it("the stored bytes are those that the documentation describes", () => {
   expect(Buffer.from(lookupHash)).toEqual(createHmac("sha256", derive("look-up", 32)).update(token).digest());
 });
 
-it("a ring without a key, or with one of another length, is refused", () => {
+test("a ring without a key, or with one of another length, is refused", () => {
   expect(() => createVault([])).toThrow("needs an encryption key");
   expect(() => createVault([oldKey, randomBytes(16)])).toThrow("32 bytes");
 });

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import { createApiKeys } from "../../../src/domain/api-keys/api-keys.js";
 import { createVault } from "../../../src/domain/api-keys/vault.js";
 import { createApiKeyVerification } from "../../../src/domain/api-keys/verification.js";
@@ -22,7 +22,7 @@ import {
 const PRIVATE_DATASET = "dddddddd-0000-4000-8000-000000000004";
 const NOT_FOUND = { valid: false, refusal: "not_found" };
 
-it("an accepted key stands for its account and the datasets that it lists", async () => {
+test("an accepted key stands for its account and the datasets that it lists", async () => {
   const { keys, verification } = createFixture({ datasets: [dataset({ id: PRIVATE_DATASET })] });
   const { key, token } = await keys.create(SERVICE, { datasetIds: [PRIVATE_DATASET] });
   expect(await verification.resolve(token, {})).toMatchObject({
@@ -37,7 +37,7 @@ it("an accepted key stands for its account and the datasets that it lists", asyn
   });
 });
 
-it("a key may be taken for the same again, each use noted, unless its uses are counted", async () => {
+test("a key may be taken for the same again, each use noted, unless its uses are counted", async () => {
   const { keys, verification, uses } = createFixture();
   const { key, token } = await keys.create(SERVICE, {});
   const verdict = await verification.resolve(token, {});
@@ -49,7 +49,7 @@ it("a key may be taken for the same again, each use noted, unless its uses are c
   expect(await verification.resolve(counted.token, {})).toMatchObject({ valid: true, reuse: undefined });
 });
 
-it("a key that lists a private dataset opens it from its own origin and from no other", async () => {
+test("a key that lists a private dataset opens it from its own origin and from no other", async () => {
   const { keys, verification } = createFixture({ datasets: [dataset({ id: PRIVATE_DATASET })] });
   const { key, token } = await keys.create(SERVICE, {
     datasetIds: [PRIVATE_DATASET],
@@ -73,7 +73,7 @@ it("a key that lists a private dataset opens it from its own origin and from no 
 });
 
 describe("a token that is none", () => {
-  it("is refused without a look-up when malformed, and with one when unknown", async () => {
+  test("is refused without a look-up when malformed, and with one when unknown", async () => {
     const { verification, store } = createFixture();
     for (const malformed of ["", "tgk_", "AIzaSy", `${generateSecret("tgk_")}0`, generateSecret("tgs_")]) {
       expect(await verification.resolve(malformed, {})).toEqual(NOT_FOUND);
@@ -83,7 +83,7 @@ describe("a token that is none", () => {
     expect(store.lookUps).toBe(1);
   });
 
-  it("a deleted key is refused as if it had never been, until it is restored", async () => {
+  test("a deleted key is refused as if it had never been, until it is restored", async () => {
     const { keys, verification } = createFixture();
     const { key, token } = await keys.create(SERVICE, {});
     await keys.delete(SERVICE, key.id);
@@ -92,7 +92,7 @@ describe("a token that is none", () => {
     expect((await verification.resolve(token, {})).valid).toBe(true);
   });
 
-  it("a row that an outdated cache finds by a token it no longer has is not taken for that token's", async () => {
+  test("a row that an outdated cache finds by a token it no longer has is not taken for that token's", async () => {
     const { keys, store, options } = createFixture();
     const { key, token } = await keys.create(SERVICE, {});
     await keys.rotate(SERVICE, key.id, { gracePeriodSeconds: 0 });
@@ -103,7 +103,7 @@ describe("a token that is none", () => {
 });
 
 describe("rotation", () => {
-  it("both tokens pass during the grace period, only the new one after it", async () => {
+  test("both tokens pass during the grace period, only the new one after it", async () => {
     const { keys, verification, now, passes } = createFixture();
     const { key, token: old } = await keys.create(SERVICE, {});
     const { token: current } = await keys.rotate(SERVICE, key.id, { gracePeriodSeconds: 3600 });
@@ -116,14 +116,14 @@ describe("rotation", () => {
     expect((await verification.resolve(current, {})).valid).toBe(true);
   });
 
-  it("with no grace the old token is refused at once", async () => {
+  test("with no grace the old token is refused at once", async () => {
     const { keys, verification } = createFixture();
     const { key, token } = await keys.create(SERVICE, {});
     await keys.rotate(SERVICE, key.id, { gracePeriodSeconds: 0 });
     expect(await verification.resolve(token, {})).toEqual(NOT_FOUND);
   });
 
-  it("twice within the grace period leaves two tokens, never three", async () => {
+  test("twice within the grace period leaves two tokens, never three", async () => {
     const { keys, verification } = createFixture();
     const { key, token: first } = await keys.create(SERVICE, {});
     const { token: second } = await keys.rotate(SERVICE, key.id);
@@ -134,7 +134,7 @@ describe("rotation", () => {
     expect(verdicts.map(({ valid }) => valid)).toEqual([false, true, true]);
   });
 
-  it("grace never outlives the key's own expiry", async () => {
+  test("grace never outlives the key's own expiry", async () => {
     const { keys, verification, now, passes } = createFixture();
     const expireTime = new Date(now().getTime() + HOUR_MS);
     const { key, token: old } = await keys.create(SERVICE, { expireTime });
@@ -147,7 +147,7 @@ describe("rotation", () => {
     }
   });
 
-  it("of the encryption keys leaves every token valid, current and previous", async () => {
+  test("of the encryption keys leaves every token valid, current and previous", async () => {
     const { options } = createFixture();
     const oldKey = randomBytes(32);
     const before = { ...options, vault: createVault([oldKey]) };
@@ -164,7 +164,7 @@ describe("rotation", () => {
 });
 
 describe("what a decision leaves behind", () => {
-  it("no write; accepted uses go to the recorder, refused ones nowhere", async () => {
+  test("no write; accepted uses go to the recorder, refused ones nowhere", async () => {
     const { keys, verification, store, uses, now } = createFixture();
     const { key, token } = await keys.create(SERVICE, { origins: ["a.com"] });
     const writes = store.writes;
@@ -180,7 +180,7 @@ describe("what a decision leaves behind", () => {
     expect(store.writes).toBe(writes);
   });
 
-  it("the rate limit counts accepted uses only, and tells when to come back", async () => {
+  test("the rate limit counts accepted uses only, and tells when to come back", async () => {
     const { keys, verification, uses } = createFixture();
     const { token } = await keys.create(SERVICE, {
       origins: ["a.com"],
@@ -203,7 +203,7 @@ describe("what a decision leaves behind", () => {
 });
 
 describe("verifying for others", () => {
-  it("managers see their own account's keys, the operator all; another account's is not found", async () => {
+  test("managers see their own account's keys, the operator all; another account's is not found", async () => {
     const { keys, verification } = createFixture();
     const { token } = await keys.create(SERVICE, {});
     for (const manager of [SERVICE, user(true), OPERATOR]) {
@@ -212,7 +212,7 @@ describe("verifying for others", () => {
     expect(await verification.verify(STRANGER, token, {})).toEqual(NOT_FOUND);
   });
 
-  it("is for managers only", async () => {
+  test("is for managers only", async () => {
     const { verification } = createFixture();
     const token = generateSecret("tgk_");
     await expect(verification.verify(ANONYMOUS, token, {})).rejects.toMatchObject({
@@ -225,7 +225,7 @@ describe("verifying for others", () => {
     }
   });
 
-  it("answers with the refusal, the key and its expiry", async () => {
+  test("answers with the refusal, the key and its expiry", async () => {
     const { keys, verification, now, passes } = createFixture();
     const expireTime = new Date(now().getTime() + DAY_MS);
     const { key, token } = await keys.create(SERVICE, { enabled: false, expireTime });
@@ -240,7 +240,7 @@ describe("verifying for others", () => {
 describe("a dataset that the request asks for", () => {
   const FOREIGN = dataset({ id: PRIVATE_DATASET, accountId: OTHER_ACCOUNT });
 
-  it("is unavailable, not refused, when nothing can be told of it now", async () => {
+  test("is unavailable, not refused, when nothing can be told of it now", async () => {
     const { keys, options } = createFixture();
     const { token } = await keys.create(SERVICE, {});
     const datasets = { lookUp: async (ids: readonly string[]) => new Map(ids.map((id) => [id, null])) };
@@ -251,7 +251,7 @@ describe("a dataset that the request asks for", () => {
     });
   });
 
-  it("is looked up as one that isn't there, if the key may not know of it", async () => {
+  test("is looked up as one that isn't there, if the key may not know of it", async () => {
     const { keys, options } = createFixture();
     const { token } = await keys.create(SERVICE, {});
     const own = dataset({ id: PRIVATE_DATASET });

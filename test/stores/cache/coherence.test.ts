@@ -1,11 +1,14 @@
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { canStartRedis, startRedis } from "../../../harness/servers.mjs";
 import type { Account } from "../../../src/domain/accounts/account.js";
 import type { ApiKey } from "../../../src/domain/api-keys/api-key.js";
 import type { Dataset } from "../../../src/domain/datasets/dataset.js";
 import { ConcurrentChangeError } from "../../../src/domain/store.js";
+import { eventually } from "../../harness/eventually.js";
 import { createTestDatabase, postgresUrl, type TestDatabase } from "../../harness/postgres.js";
-import { canStartRedis, redisUrl, startRedis } from "../../harness/redis.js";
+import { redisUrl } from "../../harness/redis.js";
+import { anybody, holdReads, nextRevision, openReplica, type Replica } from "../../harness/replicas.js";
 import {
   insertAccount,
   insertApiKey,
@@ -18,7 +21,6 @@ import {
   revokeServiceToken,
   saveDatasets,
 } from "../store-fixture.js";
-import { anybody, eventually, holdReads, nextRevision, openReplica, type Replica } from "./replicas.js";
 
 describe.skipIf(!postgresUrl() || !redisUrl())("two replicas on one PostgreSQL and one Redis", () => {
   let database: TestDatabase;

@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { canStartRedis } from "../../../harness/servers.mjs";
 import type { Dataset } from "../../../src/domain/datasets/dataset.js";
+import { eventually } from "../../harness/eventually.js";
 import { postgresUrl } from "../../harness/postgres.js";
-import { canStartRedis } from "../../harness/redis.js";
+import { anybody, openReplica } from "../../harness/replicas.js";
 import { insertAccount, newAccount, newApiKey, newDataset, saveDatasets } from "../store-fixture.js";
 import { type CountedServers, startCountedServers } from "./counted-servers.js";
-import { anybody, eventually, openReplica } from "./replicas.js";
 
 describe.skipIf(!postgresUrl() || !canStartRedis())("the cost of a batch of 50", () => {
   let servers: CountedServers;

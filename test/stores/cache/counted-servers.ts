@@ -1,9 +1,10 @@
 import { Redis } from "ioredis";
+import { startRedis } from "../../../harness/servers.mjs";
 import type { Clock } from "../../../src/domain/clock.js";
+import { eventually } from "../../harness/eventually.js";
 import { createTestDatabase, type TestDatabase } from "../../harness/postgres.js";
-import { startRedis } from "../../harness/redis.js";
+import { anybody, openReplica, type Replica } from "../../harness/replicas.js";
 import { newDataset } from "../store-fixture.js";
-import { anybody, eventually, openReplica, type Replica } from "./replicas.js";
 
 /** What work cost, as the servers themselves counted it. */
 export interface Cost {

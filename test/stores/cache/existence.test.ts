@@ -1,12 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { canStartRedis } from "../../../harness/servers.mjs";
 import { mayKnowOf } from "../../../src/domain/access/access.js";
 import type { Dataset } from "../../../src/domain/datasets/dataset.js";
+import { eventually } from "../../harness/eventually.js";
 import { postgresUrl } from "../../harness/postgres.js";
-import { canStartRedis } from "../../harness/redis.js";
+import { anybody, nextRevision, type Replica } from "../../harness/replicas.js";
 import { insertAccount, newAccount, newDataset, saveDatasets } from "../store-fixture.js";
 import { type CountedServers, startCountedServers } from "./counted-servers.js";
-import { anybody, eventually, nextRevision, type Replica } from "./replicas.js";
 
 /** Who measures how long "not found" takes learns what it costs: the same for what is hidden as for what isn't there. */
 describe.skipIf(!postgresUrl() || !canStartRedis())(

@@ -2,6 +2,7 @@ import { EventEmitter } from "node:events";
 import { describe, expect, test } from "vitest";
 import type { SiblingChannel } from "../../../src/stores/cache/siblings.js";
 import { createTestDatabase, postgresUrl } from "../../harness/postgres.js";
+import { anybody, nextRevision, openReplica } from "../../harness/replicas.js";
 import {
   insertAccount,
   insertApiKey,
@@ -11,7 +12,6 @@ import {
   replaceApiKey,
   saveDatasets,
 } from "../store-fixture.js";
-import { anybody, nextRevision, openReplica } from "./replicas.js";
 
 describe.skipIf(!postgresUrl())("workers of one service, without Redis", () => {
   test("obey each other's changes as soon as these are acknowledged", async () => {

@@ -1,0 +1,69 @@
+import { create, type DescMessage, type MessageInitShape, toBinary, toJsonString } from "@bufbuild/protobuf";
+import type { TileTokenOutcome, TileTokens } from "../../domain/tile-tokens/tile-tokens.js";
+import { isCanonicalUuid } from "../../domain/uuid.js";
+import {
+  BatchGetTileTokensRequestSchema,
+  BatchGetTileTokensResponseSchema,
+  GetTileTokenResponseSchema,
+  TileTokenService,
+} from "../../gen/proto/tilegate/v1/tile_token_service_pb.js";
+import { binaryEntries, createEntriesEncoder, jsonEntries, toAscii, toLatin1 } from "../../schema/entries.js";
+import { fieldOfJson, type IdReader } from "../../schema/id-reader.js";
+import type { Form } from "../../schema/inspect.js";
+import { listLimits } from "../../schema/validate.js";
+import { toResult, toToken } from "../tile-token-service.js";
+import { createHotRpc, type HotRpc } from "./codec.js";
+
+export function createBatchGetTileTokens(tileTokens: TileTokens, idReader: IdReader): HotRpc {
+  const schema = BatchGetTileTokensResponseSchema;
+  const response = (id: string, outcome: TileTokenOutcome) =>
+    create(schema, { tokens: { [id]: toResult(outcome) } });
+  const isShared = ({ kind }: TileTokenOutcome) => kind === "error";
+  const encode = {
+    json: createEntriesEncoder(
+      jsonEntries((id, outcome: TileTokenOutcome) => toJsonString(schema, response(id, outcome))),
+      isShared,
+    ),
+    binary: createEntriesEncoder(
+      binaryEntries((id, outcome: TileTokenOutcome) => toBinary(schema, response(id, outcome))),
+      isShared,
+    ),
+  };
+  const ofJson = idReader.listOfJson("datasetIds", "dataset_ids");
+  const { max } = listLimits(BatchGetTileTokensRequestSchema.field.datasetIds);
+  return createHotRpc(TileTokenService.method.batchGetTileTokens, {
+    read(form, message) {
+      const ids = form === "json" ? ofJson(message) : idReader.ofProto(message);
+      return ids !== undefined && ids.length <= max ? ids : undefined;
+    },
+    call: tileTokens.batch,
+    write: (form, { ids, outcomes }) => encode[form](ids, outcomes),
+    isForEverybody: (batch) => batch.isForEverybody,
+  });
+}
+
+export function createGetTileToken(tileTokens: TileTokens, idReader: IdReader): HotRpc {
+  return createHotRpc(TileTokenService.method.getTileToken, {
+    read(form, message) {
+      if (form === "json") return id(fieldOfJson(message, "dataset_id", "datasetId"));
+      const ids = idReader.ofProto(message);
+      return ids?.length === 1 ? ids[0] : undefined;
+    },
+    call: tileTokens.get,
+    write: (form, { token }) => encode(form, GetTileTokenResponseSchema, { token: toToken(token) }),
+    isForEverybody: (answer) => answer.isForEverybody,
+  });
+}
+
+const id = (value: unknown): string | undefined =>
+  typeof value === "string" && isCanonicalUuid(value) ? value : undefined;
+
+/** A message as text of which one character is one byte. */
+export function encode<Schema extends DescMessage>(
+  form: Form,
+  schema: Schema,
+  init: MessageInitShape<Schema>,
+): string {
+  const message = create(schema, init);
+  return form === "json" ? toAscii(toJsonString(schema, message)) : toLatin1(toBinary(schema, message));
+}
