@@ -16,7 +16,14 @@ const ALLOWED: Record<string, string[]> = {
   jwt: ["jwt", "domain", "json"],
   schema: ["schema", "domain", "json", "gen/proto"],
   server: ["server", "gen/proto"],
-  config: ["config", "jwt", "stores/redis/url.js"],
+  config: [
+    "config",
+    "domain",
+    "jwt",
+    "stores/prisma/embedded.js",
+    "stores/prisma/postgres.js",
+    "stores/redis/url.js",
+  ],
   compose: [
     "compose",
     "config",

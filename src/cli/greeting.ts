@@ -1,5 +1,6 @@
 import { join } from "node:path";
-import type { Config, Secrets } from "../config/config.js";
+import type { Config } from "../config/config.js";
+import type { Secrets } from "../config/secrets.js";
 import { FIRST_DATASET_ID } from "../demo/catalog.js";
 import type { DemoCredentials } from "../demo/seed.js";
 

@@ -2,7 +2,7 @@ import { request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
 import { json } from "node:stream/consumers";
 import type { Command } from "commander";
-import { readConfig, type ServerConfig } from "../config/config.js";
+import { type Config, readConfig } from "../config/config.js";
 import { DomainError, invalid } from "../domain/errors.js";
 import { escapeControls } from "./output.js";
 
@@ -31,7 +31,7 @@ export function addHealthcheckCommand(program: Command, env: NodeJS.ProcessEnv):
  * @param path `/readyz` or `/healthz`.
  * @throws DomainError unavailable with its reasons, if it doesn't say yes.
  */
-async function checkHealth({ host, port, tls }: ServerConfig, path: string): Promise<void> {
+async function checkHealth({ host, port, tls }: Config["server"], path: string): Promise<void> {
   if (port === 0) throw invalid("PORT", "is 0, which doesn't say where the service listens");
   const request = tls ? requestHttps : requestHttp;
   const signal = AbortSignal.timeout(TIMEOUT_MS);

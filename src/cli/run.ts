@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { ConfigError } from "../config/config.js";
+import { ConfigError } from "../config/read.js";
 import { DomainError } from "../domain/errors.js";
 import { DirectoryInUseError } from "../stores/prisma/directory-lock.js";
 import { MigrationError } from "../stores/prisma/migrations.js";

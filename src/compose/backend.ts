@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
-import { type Config, ConfigError, type Secrets } from "../config/config.js";
-import { ensureSecrets } from "../config/secrets.js";
+import type { Config } from "../config/config.js";
+import { ConfigError } from "../config/read.js";
+import { ensureSecrets, type Secrets } from "../config/secrets.js";
 import { type Accounts, createAccounts } from "../domain/accounts/accounts.js";
 import { type ApiKeys, createApiKeys } from "../domain/api-keys/api-keys.js";
 import { createVault } from "../domain/api-keys/vault.js";

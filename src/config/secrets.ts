@@ -1,9 +1,82 @@
-import { randomBytes, randomUUID } from "node:crypto";
-import { link, mkdir, open, readFile, unlink } from "node:fs/promises";
-import { join } from "node:path";
-import type { z } from "zod";
-import { ConfigError, type Secrets, type SecretsSource } from "./config.js";
-import { encryptionKeys, operatorToken, signingKeys } from "./variables.js";
+import { randomBytes } from "node:crypto";
+import { z } from "zod";
+import { ENCRYPTION_KEY_BYTES } from "../domain/api-keys/vault.js";
+import { list, secret } from "./forms.js";
+import type { Settings, Values } from "./read.js";
+import { keepSecret } from "./secret-files.js";
+import type { StorageValues } from "./storage.js";
+
+const unique = (items: readonly unknown[]) => new Set(items).size === items.length;
+
+/**
+ * Secrets that sign tile tokens; the first signs, all verify. Blanks are refused rather than trimmed: the tile server
+ * that shares the secret may not trim, and every signature would differ.
+ */
+const signingKeys = z
+  .string()
+  .transform((text) => text.split(","))
+  .pipe(
+    z
+      .array(secret.refine((key) => key === key.trim(), "must not begin or end with a blank"))
+      .refine(unique, "must not list a key twice"),
+  );
+
+/** AES-256 keys in base64; the first encrypts, all decrypt. */
+const encryptionKeys = list
+  .pipe(
+    z
+      .array(z.string().refine(isBase64Key, `must be the base64 of exactly ${ENCRYPTION_KEY_BYTES} bytes`))
+      .refine(unique, "must not list a key twice"),
+  )
+  .transform((keys): readonly Uint8Array[] => keys.map((key) => Buffer.from(key, "base64")));
+
+/** The operator's bearer token: told from service tokens and API keys by not looking like one. */
+const operatorToken = secret
+  .regex(/^[\x21-\x7e]*$/, "must consist of visible ASCII characters, since it travels in a header")
+  .regex(/^(?!tg[sk]_)/, "must not begin with tgs_ or tgk_");
+
+export const variables = {
+  TILE_SIGNING_KEYS: signingKeys.optional(),
+  ENCRYPTION_KEYS: encryptionKeys.optional(),
+  OPERATOR_TOKEN: operatorToken.optional(),
+};
+
+export interface Secrets {
+  /** Not empty. The first signs, all verify. */
+  readonly signingKeys: readonly string[];
+  /** Not empty, 32 bytes each. The first encrypts, all decrypt. */
+  readonly encryptionKeys: readonly Uint8Array[];
+  /** Absent: nobody is the operator. */
+  readonly operatorToken?: string | undefined;
+}
+
+/** Where the secrets are: all given, or those that are not in files of the data directory (see ensureSecrets). */
+export type SecretsSource =
+  | { readonly kind: "given"; readonly given: Secrets }
+  | { readonly kind: "data_dir"; readonly dataDir: string; readonly given: Partial<Secrets> };
+
+type SecretValues = Values<typeof variables> & StorageValues;
+
+export const toConfig = (values: SecretValues) => ({ secrets: toSource(values) });
+
+function toSource(values: SecretValues): SecretsSource {
+  const {
+    TILE_SIGNING_KEYS: signingKeys,
+    ENCRYPTION_KEYS: encryptionKeys,
+    OPERATOR_TOKEN: operatorToken,
+  } = values;
+  // With a DATABASE_URL both rings are there: conflicts() has seen to it.
+  return values.DATABASE_URL !== undefined && signingKeys && encryptionKeys
+    ? { kind: "given", given: { signingKeys, encryptionKeys, operatorToken } }
+    : { kind: "data_dir", dataDir: values.DATA_DIR, given: { signingKeys, encryptionKeys, operatorToken } };
+}
+
+export function conflicts(settings: Settings<"DATABASE_URL" | "TILE_SIGNING_KEYS" | "ENCRYPTION_KEYS">) {
+  if (!settings.DATABASE_URL) return [];
+  return (["TILE_SIGNING_KEYS", "ENCRYPTION_KEYS"] as const)
+    .filter((name) => !settings[name])
+    .map((name) => `${name}: required with DATABASE_URL`);
+}
 
 /**
  * All secrets: the given ones, and for the rest what the data directory holds. A secret that is in neither is
@@ -15,84 +88,19 @@ import { encryptionKeys, operatorToken, signingKeys } from "./variables.js";
 export async function ensureSecrets(source: SecretsSource): Promise<Secrets> {
   if (source.kind === "given") return source.given;
   const { dataDir, given } = source;
-  // Keys of the hash's and the cipher's length. Hexadecimal also keeps the operator token from looking like another kind.
+  // Of the hash's and the cipher's length. Hexadecimal also keeps the operator token from looking like another kind.
   const hex = () => randomBytes(32).toString("hex");
-  const base64 = () => randomBytes(32).toString("base64");
+  const base64 = () => randomBytes(ENCRYPTION_KEY_BYTES).toString("base64");
   return {
-    signingKeys: given.signingKeys ?? (await keep(dataDir, "tile-signing-keys", signingKeys, hex)),
-    encryptionKeys: given.encryptionKeys ?? (await keep(dataDir, "encryption-keys", encryptionKeys, base64)),
-    operatorToken: given.operatorToken ?? (await keep(dataDir, "operator-token", operatorToken, hex)),
+    signingKeys: given.signingKeys ?? (await keepSecret(dataDir, "tile-signing-keys", signingKeys, hex)),
+    encryptionKeys:
+      given.encryptionKeys ?? (await keepSecret(dataDir, "encryption-keys", encryptionKeys, base64)),
+    operatorToken: given.operatorToken ?? (await keepSecret(dataDir, "operator-token", operatorToken, hex)),
   };
 }
 
-async function keep<T>(
-  dataDir: string,
-  name: string,
-  schema: z.ZodType<T>,
-  generate: () => string,
-): Promise<T> {
-  const path = join(dataDir, name);
-  const text = await readOrCreate(dataDir, name, generate).catch((error: NodeJS.ErrnoException) => {
-    throw new ConfigError([`${path}: can't be read or made (${error.code})`]);
-  });
-  const parsed = schema.safeParse(text.replace(/\r?\n$/, ""));
-  if (parsed.success) return parsed.data;
-  throw new ConfigError(parsed.error.issues.map(({ message }) => `${path}: ${message}`));
-}
-
-/** The secret that writeSecretFile put there; undefined when there is none. */
-export async function readSecretFile(dataDir: string, name: string): Promise<string | undefined> {
-  return (await readIfThere(join(dataDir, name)))?.trimEnd();
-}
-
-/** Keeps a secret in the data directory, for its owner's eyes. One that is there already stays. */
-export async function writeSecretFile(dataDir: string, name: string, secret: string): Promise<void> {
-  await mkdir(dataDir, { recursive: true, mode: 0o700 });
-  await createWhole(dataDir, join(dataDir, name), `${secret}\n`);
-}
-
-async function readOrCreate(dataDir: string, name: string, generate: () => string): Promise<string> {
-  const path = join(dataDir, name);
-  const existing = await readIfThere(path);
-  if (existing !== undefined) return existing;
-  await writeSecretFile(dataDir, name, generate());
-  return readFile(path, "utf8");
-}
-
-async function readIfThere(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (error) {
-    if (isErrno(error, "ENOENT")) return undefined;
-    throw error;
-  }
-}
-
-/**
- * Creates a file that is there with all of `content` or not at all, also after a power cut. If it was made
- * meanwhile, that one stays: a link, unlike a rename, never replaces.
- */
-async function createWhole(directory: string, path: string, content: string): Promise<void> {
-  const temporary = `${path}.${randomUUID()}`;
-  try {
-    await writeSynced(temporary, content);
-    await link(temporary, path);
-  } catch (error) {
-    if (!isErrno(error, "EEXIST")) throw error;
-  } finally {
-    await unlink(temporary).catch(() => undefined);
-  }
-  // Makes the file's name durable too.
-  await using handle = await open(directory);
-  await handle.sync();
-}
-
-async function writeSynced(path: string, content: string): Promise<void> {
-  await using handle = await open(path, "wx", 0o600);
-  await handle.writeFile(content);
-  await handle.sync();
-}
-
-function isErrno(error: unknown, code: string): boolean {
-  return error instanceof Error && "code" in error && error.code === code;
+function isBase64Key(text: string): boolean {
+  const key = Buffer.from(text, "base64");
+  // Node skips what isn't base64, so only the way back proves the text.
+  return key.length === ENCRYPTION_KEY_BYTES && key.toString("base64") === text;
 }

@@ -1,5 +1,5 @@
 import type { UseCases } from "../compose/backend.js";
-import { readSecretFile, writeSecretFile } from "../config/secrets.js";
+import { readSecretFile, writeSecretFile } from "../config/secret-files.js";
 import type { ApiKeys } from "../domain/api-keys/api-keys.js";
 import { OPERATOR } from "../domain/identity/principal.js";
 import { DEMO_ACCOUNT, DEMO_DATASETS, DEMO_PRIVATE_DATASET_ID } from "./catalog.js";

@@ -4,7 +4,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { ConfigError, readConfig } from "../../src/config/config.js";
+import { readConfig } from "../../src/config/config.js";
+import { ConfigError } from "../../src/config/read.js";
 
 const signingKey = "0123456789abcdef";
 const encryptionKey = randomBytes(32).toString("base64");

@@ -3,10 +3,10 @@ import { join } from "node:path";
 import { Code } from "@connectrpc/connect";
 import { codeToString } from "@connectrpc/connect/protocol-connect";
 import { describe, expect, test } from "vitest";
-import { variables } from "../../src/config/variables.js";
+import { variables } from "../../src/config/config.js";
 import { ERROR_REASONS } from "../../src/domain/errors.js";
 
-const read: readonly string[] = variables.keyof().options;
+const read: readonly string[] = Object.keys(variables);
 const withFiles = new Set(read.flatMap((name) => [name, `${name}_FILE`]));
 
 const filesOf = (path: string): string[] =>

@@ -2,7 +2,8 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { ConfigError, readConfig } from "../../src/config/config.js";
+import { readConfig } from "../../src/config/config.js";
+import { ConfigError } from "../../src/config/read.js";
 import { ensureSecrets } from "../../src/config/secrets.js";
 
 const files = ["encryption-keys", "operator-token", "tile-signing-keys"];
