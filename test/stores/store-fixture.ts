@@ -84,6 +84,10 @@ export async function replaceApiKey({ unitOfWork }: Writer, key: ApiKey, former:
   return next;
 }
 
+/** How many keys an account has, as a listing tells. */
+export const countApiKeys = async (store: Pick<ApiKeyStore, "list">, accountId: string): Promise<number> =>
+  (await store.list(accountId, { limit: 1 })).totalCount;
+
 export const saveDatasets = ({ unitOfWork }: Writer, ...saved: readonly Dataset[]): Promise<void> =>
   unitOfWork.write(({ datasets }) => datasets.save(saved));
 

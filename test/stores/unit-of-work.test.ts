@@ -9,7 +9,12 @@ import { createDatasets } from "../../src/domain/datasets/datasets.js";
 import type { Caller } from "../../src/domain/identity/principal.js";
 import { createCursors } from "../../src/front/cursors.js";
 import { postgresUrl } from "../harness/postgres.js";
-import { openEmbeddedFixture, openPostgresFixture, type StoreFixture } from "./store-fixture.js";
+import {
+  countApiKeys,
+  openEmbeddedFixture,
+  openPostgresFixture,
+  type StoreFixture,
+} from "./store-fixture.js";
 
 const OPERATOR: Caller = [{ type: "operator" }];
 const aDataset = {
@@ -130,6 +135,6 @@ describe.each(fixtures.filter(([, isThere]) => isThere))("changes over %s", (_, 
     ]) {
       await expect(change()).rejects.toMatchObject({ kind: "not_found", message: "account not found" });
     }
-    expect(await fixture.apiKeys.count(nobody)).toBe(0);
+    expect(await countApiKeys(fixture.apiKeys, nobody)).toBe(0);
   });
 });

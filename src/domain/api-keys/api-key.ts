@@ -53,18 +53,21 @@ export interface PreviousToken extends SealedToken {
   readonly expireTime: Date;
 }
 
+export interface CountedPage extends Page<ApiKey> {
+  /** All of the account that are not deleted. 0 for one that is not there. */
+  readonly totalCount: number;
+}
+
 /** The truth: each call asks the database. */
 export interface ApiKeyStore {
   /** Deleted ones too. */
   read(id: string): Promise<ApiKey | undefined>;
   /** The key whose current or previous token has one of these hashes. Deleted ones too. One statement. */
   readByTokenHash(lookupHashes: readonly Uint8Array[]): Promise<ApiKey | undefined>;
-  /** Not deleted ones, newest first. */
-  list(accountId: string, page: PageRequest): Promise<Page<ApiKey>>;
+  /** Not deleted ones, newest first. One statement, which reads a counter, whatever their number. */
+  list(accountId: string, page: PageRequest): Promise<CountedPage>;
   /** All accounts' keys, deleted ones too, by id: the `limit` ones after `after`. Fewer: the last. */
   listAll(page: { readonly limit: number; readonly after?: string | undefined }): Promise<readonly ApiKey[]>;
-  /** How many are not deleted. Reads a counter, whatever their number. */
-  count(accountId: string): Promise<number>;
 }
 
 export interface ApiKeyTransaction extends Pick<ApiKeyStore, "read"> {

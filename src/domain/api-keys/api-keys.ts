@@ -70,7 +70,7 @@ export interface ApiKeys {
 
 export interface ApiKeysOptions {
   readonly unitOfWork: UnitOfWork;
-  readonly store: Pick<ApiKeyStore, "read" | "list" | "count">;
+  readonly store: Pick<ApiKeyStore, "read" | "list">;
   readonly vault: Vault;
   readonly cursors: Cursors;
   readonly clock: Clock;
@@ -145,10 +145,12 @@ export function createApiKeys(options: ApiKeysOptions): ApiKeys {
     async list(caller, request, requestedAccountId) {
       const accountId = managedAccount(requireManager(caller), requestedAccountId);
       const listing = { of: "api_keys", accountId } as const;
-      const [{ items, cursor }, totalCount] = await Promise.all([
-        readPage(cursors, listing, request, (page) => store.list(accountId, page)),
-        store.count(accountId),
-      ]);
+      let totalCount = 0;
+      const { items, cursor } = await readPage(cursors, listing, request, async (page) => {
+        const read = await store.list(accountId, page);
+        totalCount = read.totalCount;
+        return read;
+      });
       return { items: revealAll(items), cursor, totalCount };
     },
 

@@ -40,7 +40,10 @@ const ROWS = jsonRows(COLUMNS);
 const LIST: JsonQuery = {
   name: "list_api_keys",
   text: `
-    SELECT coalesce(json_agg(item ORDER BY seq DESC), '[]')::text AS json
+    SELECT json_build_object(
+      'totalCount', coalesce((SELECT api_key_count FROM accounts WHERE id = $1::uuid), 0),
+      'rows', coalesce(json_agg(item ORDER BY seq DESC), '[]')
+    )::text AS json
     FROM (
       SELECT seq, ${ROWS.sql} AS item FROM api_keys
       WHERE account_id = $1::uuid AND deleted IS NULL AND seq < $2::int8
@@ -48,10 +51,10 @@ const LIST: JsonQuery = {
     ) AS page`,
 };
 
-const COUNT: JsonQuery = {
-  name: "count_api_keys",
-  text: "SELECT api_key_count::text AS json FROM accounts WHERE id = $1::uuid",
-};
+interface ListedRows {
+  readonly totalCount: number;
+  readonly rows: readonly (readonly unknown[])[];
+}
 
 /** No position is beyond it. */
 const NEWEST = 2n ** 63n - 1n;
@@ -71,8 +74,8 @@ export function createPrismaApiKeyStore(database: Pick<Database, "prisma" | "rea
     },
     list: async (accountId, page) => {
       const values = [accountId, String(page.before ?? NEWEST), String(rowsOf(page))];
-      const rows = (await database.readJson(LIST, values)) as readonly (readonly unknown[])[];
-      return toPage(rows.map(ROWS.parse), page, toApiKey);
+      const { rows, totalCount } = (await database.readJson(LIST, values)) as ListedRows;
+      return { ...toPage(rows.map(ROWS.parse), page, toApiKey), totalCount };
     },
     listAll: async ({ limit, after }) => {
       const where = after === undefined ? {} : { id: { gt: after } };
@@ -80,7 +83,6 @@ export function createPrismaApiKeyStore(database: Pick<Database, "prisma" | "rea
       const rows = await prisma.apiKey.findMany({ where, ...order });
       return rows.map(toApiKey);
     },
-    count: async (accountId) => Number((await database.readJson(COUNT, [accountId])) ?? 0),
   };
 }
 

@@ -58,7 +58,10 @@ export function createMemoryApiKeyStore(): MemoryApiKeyStore {
         .reverse();
       const items = all.slice(0, limit);
       const next = all.length > limit ? items.at(-1)?.position : undefined;
-      return { items: items.map(({ row }) => row), ...(next === undefined ? {} : { next }) };
+      const totalCount = rows.filter(
+        (row) => row.accountId === accountId && row.deleted === undefined,
+      ).length;
+      return { items: items.map(({ row }) => row), ...(next === undefined ? {} : { next }), totalCount };
     },
 
     async listAll({ limit, after = "" }: { limit: number; after?: string | undefined }) {
@@ -66,10 +69,6 @@ export function createMemoryApiKeyStore(): MemoryApiKeyStore {
         .filter(({ id }) => id > after)
         .sort((a, b) => (a.id < b.id ? -1 : 1))
         .slice(0, limit);
-    },
-
-    async count(accountId: string) {
-      return rows.filter((row) => row.accountId === accountId && row.deleted === undefined).length;
     },
 
     async replace(key: ApiKey, former: ApiKey) {
