@@ -80,31 +80,64 @@ export function createCalls(options: CallsOptions): BeginCall {
     new HttpCall(options, request, response, exchange, kind, readCredentials(request, query));
 }
 
+/**
+ * What is left of a call until its answer is out. Little: over HTTP/2 a stream outlives several collections of new objects, and with
+ * it all that it holds.
+ */
+class Remainder {
+  code = "";
+  caller: Caller | undefined;
+  heldBytes = 0;
+  hasEntered = false;
+
+  constructor(
+    private readonly options: CallsOptions,
+    private readonly exchange: OpenExchange,
+    private readonly kind: CallKind,
+    private readonly id: string,
+  ) {}
+
+  /** The server's word that it is over. */
+  end() {
+    const { places, bytes, observe } = this.options;
+    const { door, name } = this.kind;
+    if (this.hasEntered) places.give(1);
+    bytes.give(this.heldBytes);
+    this.heldBytes = 0;
+    observe({
+      door,
+      name,
+      requestId: this.id,
+      code: this.exchange.isAnswered() ? this.code : GONE,
+      durationMs: performance.now() - this.exchange.beganMs,
+      caller: this.caller,
+    });
+  }
+}
+
 /** A class, because each call makes one: methods that are shared cost nothing. */
 class HttpCall implements Call {
   readonly id: string;
   readonly headers: string[];
   readonly body: Body;
-  private code = "";
+  private readonly remainder: Remainder;
   private resolved: Caller | Promise<Caller> | undefined;
   private resolvedAt = 0;
   private resolvedEra = 0;
-  private known: Caller | undefined;
-  private held = 0;
-  private hasEntered = false;
 
   constructor(
     private readonly options: CallsOptions,
     readonly request: HttpRequest,
     readonly response: HttpResponse,
-    private readonly exchange: OpenExchange,
-    private readonly kind: CallKind,
+    exchange: OpenExchange,
+    kind: CallKind,
     private readonly credentials: SentCredentials,
   ) {
     this.id = requestIdOf(request);
     this.headers = [...kind.headers.of(request), "x-request-id", this.id];
     this.body = createBody(request);
-    exchange.listener = this;
+    this.remainder = new Remainder(options, exchange, kind, this.id);
+    exchange.listener = this.remainder;
   }
 
   caller() {
@@ -114,8 +147,9 @@ class HttpCall implements Call {
     const isOld = era !== this.resolvedEra || now.getTime() - this.resolvedAt >= RESOLVED_MS;
     if (this.resolved !== undefined && !isOld) return this.resolved;
     const isAgain = this.resolved !== undefined;
-    this.known = callers.peek(this.credentials, now);
-    this.resolved = this.known ?? this.resolve(isAgain);
+    const known = callers.peek(this.credentials, now);
+    this.remainder.caller = known;
+    this.resolved = known ?? this.resolve(isAgain);
     this.resolvedAt = now.getTime();
     this.resolvedEra = era;
     return this.resolved;
@@ -123,46 +157,30 @@ class HttpCall implements Call {
 
   private async resolve(isAgain: boolean): Promise<Caller> {
     const caller = await this.options.callers.resolve(this.credentials, isAgain);
-    this.known = caller;
+    this.remainder.caller = caller;
     return caller;
   }
 
   enter(caller: Caller) {
+    const { remainder } = this;
     // It may be over already: its client went away while its credential was looked up.
-    if (this.hasEntered || this.isOver()) return;
+    if (remainder.hasEntered || this.isOver()) return;
     if (!this.options.places.take(1, caller.length === 0)) throw overloaded();
-    this.hasEntered = true;
+    remainder.hasEntered = true;
   }
 
   hold(size: number, caller: Caller) {
     this.enter(caller);
     if (this.isOver()) return;
     if (!this.options.bytes.take(size, caller.length === 0)) throw overloaded();
-    this.held += size;
+    this.remainder.heldBytes += size;
   }
 
   note(code: string) {
-    this.code ||= code;
+    this.remainder.code ||= code;
   }
 
   private isOver(): boolean {
     return this.response.destroyed || isGone(this.request);
-  }
-
-  /** The server's word that it is over. */
-  end() {
-    const { places, bytes, observe } = this.options;
-    const { door, name } = this.kind;
-    if (this.hasEntered) places.give(1);
-    bytes.give(this.held);
-    this.held = 0;
-    observe({
-      door,
-      name,
-      requestId: this.id,
-      code: this.response.writableEnded ? this.code : GONE,
-      durationMs: performance.now() - this.exchange.beganMs,
-      caller: this.known,
-    });
   }
 }

@@ -40,6 +40,9 @@ export abstract class Exchange implements OpenExchange {
 
   /** Where the answer is written. */
   abstract readonly answer: { readonly writableEnded: boolean; readonly writableLength: number };
+  isAnswered(): boolean {
+    return this.answer.writableEnded;
+  }
   /** Whether the whole request has been received, read or not. */
   abstract hasArrived(): boolean;
   /** Whether its client has ended its side of the connection, and so opens no window any more. */

@@ -9,6 +9,8 @@ export type HttpResponse = Parameters<NodeHandler>[1];
 export interface OpenExchange {
   /** When the request's headers were there, by performance.now(). */
   readonly beganMs: number;
+  /** Whether the whole answer was handed over. */
+  isAnswered(): boolean;
   /** Hears once that it is over, answered or not. */
   listener: { end(): void } | undefined;
 }

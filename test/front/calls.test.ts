@@ -148,7 +148,7 @@ describe.each(Object.entries(DOORS))("%s", (_name, ask) => {
     const { requestId } = await ask(app.url, { ...operator, "x-request-id": "from-the-edge:1" });
     expect(requestId).toBe("from-the-edge:1");
     const made = await ask(app.url, { authorization: "Bearer x" });
-    expect(made.requestId).toMatch(/^[0-9a-f-]{36}$/);
+    expect(made.requestId).toMatch(/^[0-9a-f]{32}$/);
     const lines = await linesOf(2);
     expect(lines[0]).toMatchObject({ requestId, principal: "operator", durationMs: expect.any(Number) });
     expect(lines[0]).toMatchObject({ code: expect.stringMatching(/^(ok|200|invalid_argument|422)$/) });
@@ -238,7 +238,7 @@ describe("one line for each call", () => {
   test("names it after no text that is not an id", async () => {
     for (const id of ["", "a b", "<script>", "x".repeat(129), "é"]) {
       const response = await app.fetch("/healthz", { headers: { "x-request-id": id } });
-      expect(response.headers.get("x-request-id")).toMatch(/^[0-9a-f-]{36}$/);
+      expect(response.headers.get("x-request-id")).toMatch(/^[0-9a-f]{32}$/);
     }
   });
 });

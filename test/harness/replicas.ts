@@ -1,6 +1,7 @@
 import pino from "pino";
 import { systemClock } from "../../src/domain/clock.js";
 import type { Dataset } from "../../src/domain/datasets/dataset.js";
+import type { SiblingChannel } from "../../src/stores/cache/siblings.js";
 import { type Database, openDatabase } from "../../src/stores/prisma/database.js";
 import { claimInstallation } from "../../src/stores/prisma/installation.js";
 import { openStores, type Stores } from "../../src/stores/stores.js";
@@ -16,6 +17,7 @@ export async function openReplica(
   redisUrl: string | undefined,
   cacheTtlSeconds = 60,
   clock = systemClock,
+  siblings?: SiblingChannel,
 ): Promise<Replica> {
   const database = await openDatabase({ url: databaseUrl });
   await database.migrate();
@@ -23,6 +25,7 @@ export async function openReplica(
     database,
     installationId: (await claimInstallation(database, "single")).id,
     redisUrl,
+    siblings,
     cacheTtlSeconds,
     clock,
     log: pino({ level: "silent" }),

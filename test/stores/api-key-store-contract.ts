@@ -65,9 +65,11 @@ export function describeApiKeyStore(open: () => Promise<ApiKeyStoreFixture>): vo
         const inserted = newApiKey(accountId, before);
         await insertApiKey(fixture, inserted);
         expect(await store.read(inserted.id)).toEqual(inserted);
+        expect(await listed(inserted)).toEqual(inserted.deleted ? undefined : inserted);
         const change = newApiKey(accountId, { ...after, id: inserted.id });
         const replaced = await replaceApiKey(fixture, change, inserted);
         expect(await store.read(inserted.id)).toEqual(replaced);
+        expect(await listed(inserted)).toEqual(replaced.deleted ? undefined : replaced);
       }),
       { numRuns: 50 },
     );
@@ -173,6 +175,10 @@ export function describeApiKeyStore(open: () => Promise<ApiKeyStoreFixture>): vo
     await replaceApiKey(fixture, { ...cleared, lastUsed: DELETED }, cleared);
     expect(await store.read(key.id)).toEqual({ ...key, revision: 3 });
   });
+
+  /** As the newest of its account. */
+  const listed = async ({ id }: ApiKey) =>
+    (await store.list(accountId, { limit: 1 })).items.find((item) => item.id === id);
 
   async function insert(changes: Partial<ApiKey> = {}): Promise<ApiKey> {
     const key = newApiKey(accountId, changes);

@@ -62,6 +62,9 @@ export function describeDatasetStore(open: () => Promise<StoreFixture>): void {
         const dataset = newDataset(accountId, some);
         await save(dataset);
         expect((await fixture.datasets.readMany([dataset.id])).get(dataset.id)).toEqual(dataset);
+        expect((await fixture.datasets.list(accountId, { limit: 1 })).items).toEqual([dataset]);
+        const within = await fixture.unitOfWork.write(({ datasets }) => datasets.readMany([dataset.id]));
+        expect(within.get(dataset.id)).toEqual(dataset);
       }),
       { numRuns: 50 },
     );

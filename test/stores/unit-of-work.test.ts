@@ -106,6 +106,19 @@ describe.each(fixtures.filter(([, isThere]) => isThere))("changes over %s", (_, 
     }
   });
 
+  test("by nobody are refused by a rejection, as everything is", async () => {
+    const { datasets, apiKeys } = useCases();
+    for (const change of [
+      () => datasets.update([], randomUUID(), {}),
+      () => datasets.delete([], randomUUID()),
+      () => apiKeys.update([], randomUUID(), {}),
+      () => apiKeys.rotate([], randomUUID()),
+    ]) {
+      const refused = change();
+      await expect(refused).rejects.toMatchObject({ kind: "unauthenticated" });
+    }
+  });
+
   test("that fail in the middle leave nothing, in whatever store", async () => {
     const { accounts } = useCases();
     const nobody = randomUUID();

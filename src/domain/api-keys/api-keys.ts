@@ -121,7 +121,7 @@ export function createApiKeys(options: ApiKeysOptions): ApiKeys {
   }
 
   /** @param apply makes the key that is to be written of the one that is there, or returns that, if there is nothing to change. */
-  function change(
+  async function change(
     caller: Caller,
     id: string,
     { etag, mayBeDeleted = false }: { readonly etag?: string | undefined; readonly mayBeDeleted?: boolean },

@@ -74,7 +74,7 @@ export function createDatasets({ unitOfWork, store, tenancy, cursors, clock }: D
     return { ...given, ...identity, scope, revision: 1, created: now, changed: now };
   }
 
-  function change(
+  async function change(
     caller: Caller,
     id: string,
     etag: string | undefined,

@@ -11,14 +11,18 @@ import type { SharedLevel } from "./versioned-cache.js";
 /**
  * Puts each value unless the key has one of a greater revision, and publishes the message if there is one. A slow
  * reader that loaded the old row so never puts it back over the new one. Values that aren't ours are overwritten.
- * KEYS: the keys. ARGV: channel, message or "", then for each key its revision, its lifetime in ms, and its value.
+ * KEYS: the keys. ARGV: channel, message or "", lifetimes in ms of rows and of what never was one, and each key's value. Few,
+ * since each costs this process as much as its bytes do.
  */
 const PUT_SCRIPT = `
+local function revisionOf(value) return tonumber(string.match(value, "^%d+:(%d+):")) end
 for i, key in ipairs(KEYS) do
+  local value = ARGV[4 + i]
   local known = redis.call("GET", key)
-  local revision = known and tonumber(string.match(known, "^%d+:(%d+):"))
-  if not revision or revision <= tonumber(ARGV[3 * i]) then
-    redis.call("SET", key, ARGV[3 * i + 2], "PX", ARGV[3 * i + 1])
+  local revision = known and revisionOf(known)
+  local own = revisionOf(value)
+  if not revision or revision <= own then
+    redis.call("SET", key, value, "PX", own > 0 and ARGV[3] or ARGV[4])
   end
 end
 if ARGV[2] ~= "" then redis.call("PUBLISH", ARGV[1], ARGV[2]) end`;
@@ -82,16 +86,22 @@ export function createRedisLevel<T>(options: RedisLevelOptions<T>): RedisLevel<T
     { revision: entry.revision, readAt: entry.readAt, text: serialize(entry, codec) },
   ];
 
+  const ttls = [1, 0].map((revision) => lifetimeMs({ revision }, lifetimes));
+
+  function announcementOf(puts: readonly [string, Put][]): string {
+    const revisions = puts.map(([key, { revision }]) => [key, revision] as const);
+    return JSON.stringify({ cache: name, revisions } satisfies Announcement);
+  }
+
   /** @returns What Redis did not take. */
   async function putAll(all: [string, Put][], announce: boolean): Promise<[string, Put][]> {
     const refused: [string, Put][] = [];
     for (let start = 0; start < all.length; start += PUT_CHUNK) {
       const chunk = all.slice(start, start + PUT_CHUNK);
       const keys = chunk.map(([key]) => redisKey(key));
-      const values = chunk.flatMap(([, put]) => [put.revision, lifetimeMs(put, lifetimes), put.text]);
-      const revisions = chunk.map(([key, { revision }]) => [key, revision] as const);
-      const message = announce ? JSON.stringify({ cache: name, revisions } satisfies Announcement) : "";
-      const taken = await breaker.attempt(() => runPut(keys, [prefix + CHANNEL, message, ...values]));
+      const message = announce ? announcementOf(chunk) : "";
+      const texts = chunk.map(([, { text }]) => text);
+      const taken = await breaker.attempt(() => runPut(keys, [prefix + CHANNEL, message, ...ttls, ...texts]));
       if (taken === undefined) refused.push(...chunk);
     }
     return refused;

@@ -1,13 +1,63 @@
 import type { ApiKey, ApiKeyStore, ApiKeyTransaction } from "../../domain/api-keys/api-key.js";
 import { ConcurrentChangeError } from "../../domain/store.js";
 import type { ApiKey as ApiKeyModel } from "../../gen/prisma/client.js";
-import type { Database, Statements } from "./database.js";
-import { pageArguments, toPage } from "./paging.js";
+import { type Database, readJsonWithin, type Statements } from "./database.js";
+import type { JsonQuery } from "./driver.js";
+import { type Columns, jsonRows } from "./json-rows.js";
+import { rowsOf, toPage } from "./paging.js";
 
 /** What is stored of a key; `seq` is the database's own. */
 type ApiKeyRow = Omit<ApiKeyModel, "seq">;
 
-export function createPrismaApiKeyStore({ prisma }: Pick<Database, "prisma">): ApiKeyStore {
+const COLUMNS: Columns<ApiKeyModel> = {
+  id: ["id", "uuid"],
+  seq: ["seq", "int8"],
+  accountId: ["account_id", "uuid"],
+  name: ["name", "text"],
+  description: ["description", "text"],
+  userAgent: ["user_agent", "text"],
+  origins: ["origins", "text[]"],
+  enabled: ["enabled", "bool"],
+  expireTime: ["expire_time", "timestamptz"],
+  datasetIds: ["dataset_ids", "uuid[]"],
+  rateLimitRequests: ["rate_limit_requests", "int4"],
+  rateLimitWindowSeconds: ["rate_limit_window_seconds", "int4"],
+  currentHash: ["current_hash", "bytea"],
+  currentCiphertext: ["current_ciphertext", "bytea"],
+  previousHash: ["previous_hash", "bytea"],
+  previousCiphertext: ["previous_ciphertext", "bytea"],
+  previousExpireTime: ["previous_expire_time", "timestamptz"],
+  created: ["created", "timestamptz"],
+  changed: ["changed", "timestamptz"],
+  lastUsed: ["last_used", "timestamptz"],
+  deleted: ["deleted", "timestamptz"],
+  revision: ["revision", "int4"],
+};
+
+const ROWS = jsonRows(COLUMNS);
+
+// A page of 50 is most of what a listing costs.
+const LIST: JsonQuery = {
+  name: "list_api_keys",
+  text: `
+    SELECT coalesce(json_agg(item ORDER BY seq DESC), '[]')::text AS json
+    FROM (
+      SELECT seq, ${ROWS.sql} AS item FROM api_keys
+      WHERE account_id = $1::uuid AND deleted IS NULL AND seq < $2::int8
+      ORDER BY seq DESC LIMIT $3::int4
+    ) AS page`,
+};
+
+const COUNT: JsonQuery = {
+  name: "count_api_keys",
+  text: "SELECT api_key_count::text AS json FROM accounts WHERE id = $1::uuid",
+};
+
+/** No position is beyond it. */
+const NEWEST = 2n ** 63n - 1n;
+
+export function createPrismaApiKeyStore(database: Pick<Database, "prisma" | "readJson">): ApiKeyStore {
+  const { prisma } = database;
   return {
     read: async (id) => {
       const row = await prisma.apiKey.findUnique({ where: { id } });
@@ -20,10 +70,9 @@ export function createPrismaApiKeyStore({ prisma }: Pick<Database, "prisma">): A
       return row ? toApiKey(row) : undefined;
     },
     list: async (accountId, page) => {
-      const { position, order } = pageArguments(page);
-      const where = { accountId, deleted: null, ...position };
-      const rows = await prisma.apiKey.findMany({ where, ...order });
-      return toPage(rows, page, toApiKey);
+      const values = [accountId, String(page.before ?? NEWEST), String(rowsOf(page))];
+      const rows = (await database.readJson(LIST, values)) as readonly (readonly unknown[])[];
+      return toPage(rows.map(ROWS.parse), page, toApiKey);
     },
     listAll: async ({ limit, after }) => {
       const where = after === undefined ? {} : { id: { gt: after } };
@@ -31,17 +80,13 @@ export function createPrismaApiKeyStore({ prisma }: Pick<Database, "prisma">): A
       const rows = await prisma.apiKey.findMany({ where, ...order });
       return rows.map(toApiKey);
     },
-    count: async (id) => {
-      const select = { apiKeyCount: true };
-      const account = await prisma.account.findUnique({ where: { id }, select });
-      return account?.apiKeyCount ?? 0;
-    },
+    count: async (accountId) => Number((await database.readJson(COUNT, [accountId])) ?? 0),
   };
 }
 
 export function createPrismaApiKeyTransaction(client: Statements): ApiKeyTransaction {
   return {
-    ...createPrismaApiKeyStore({ prisma: client }),
+    ...createPrismaApiKeyStore({ prisma: client, readJson: readJsonWithin(client) }),
     insert: async (key) => {
       await client.apiKey.createMany({ data: [toRow(key)] });
     },

@@ -9,6 +9,7 @@ import { ConcurrentChangeError } from "../../domain/store.js";
 import { type Dataset as DatasetModel, Prisma } from "../../gen/prisma/client.js";
 import { type Database, readJsonWithin, type Statements } from "./database.js";
 import type { JsonQuery } from "./driver.js";
+import { type Columns, jsonRows } from "./json-rows.js";
 import { pageArguments, toPage } from "./paging.js";
 
 // What is stored of a dataset; `seq` is the database's own.
@@ -16,7 +17,7 @@ type DatasetRow = Omit<DatasetModel, "seq">;
 
 // Prisma can neither read many ids in one statement, whatever their number, nor write many rows with a condition on
 // each: these are raw SQL, over rows in the shape of Prisma's model.
-const COLUMNS: { readonly [Field in keyof DatasetRow]: readonly [column: string, type: string] } = {
+const COLUMNS: Columns<DatasetRow> = {
   id: ["id", "uuid"],
   accountId: ["account_id", "uuid"],
   kind: ["kind", "dataset_kind"],
@@ -54,37 +55,15 @@ const INPUT_FIELDS = columnList((field) => `input."${field}"`);
 const INPUT_TYPES = columnList((field, _column, type) => `"${field}" ${type}`);
 const ASSIGNMENTS = columnList((field, column) => `${column} = input."${field}"`);
 
-// What a cold batch waits for: past Prisma's mapping, as one array of arrays in the order of COLUMNS.
+const ROWS = jsonRows<DatasetRow>(COLUMNS);
+
+// What a cold batch waits for.
 const READ_MANY: JsonQuery = {
   name: "read_datasets",
   text: `
-    SELECT coalesce(json_agg(json_build_array(${Object.values(COLUMNS)
-      // Milliseconds: the text of a time would have to be parsed.
-      .map(([column, type]) =>
-        type === "timestamptz" ? `(extract(epoch FROM ${column}) * 1000)::float8` : column,
-      )
-      .join(", ")})), '[]')::text AS json
+    SELECT coalesce(json_agg(${ROWS.sql}), '[]')::text AS json
     FROM datasets WHERE id = ANY($1::uuid[]) AND deleted IS NULL`,
 };
-
-const FIELDS = Object.entries(COLUMNS).map(([field, [, type]]) => ({
-  field,
-  isTime: type === "timestamptz",
-}));
-
-/** Rows that are made by copying it have one shape. */
-const BLANK_ROW: Readonly<Record<string, unknown>> = Object.fromEntries(
-  FIELDS.map(({ field }) => [field, null]),
-);
-
-function fromJson(values: readonly unknown[]): DatasetRow {
-  const row: Record<string, unknown> = { ...BLANK_ROW };
-  for (const [index, { field, isTime }] of FIELDS.entries()) {
-    const value = values[index];
-    row[field] = isTime && typeof value === "number" ? new Date(value) : value;
-  }
-  return row as DatasetRow;
-}
 
 // A statement's rows: enough that round trips don't count, few enough for statement timeouts.
 const CHUNK = 500;
@@ -94,7 +73,7 @@ export function createPrismaDatasetStore(database: Pick<Database, "prisma" | "re
     readMany: async (ids) => {
       if (ids.length === 0) return new Map();
       const rows = (await database.readJson(READ_MANY, [ids])) as readonly (readonly unknown[])[];
-      return new Map(rows.map(fromJson).map((row) => [row.id, toDataset(row)]));
+      return new Map(rows.map(ROWS.parse).map((row) => [row.id, toDataset(row)]));
     },
     list: async (accountId, page) => {
       const { position, order } = pageArguments(page);

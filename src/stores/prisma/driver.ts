@@ -7,6 +7,9 @@ export interface JsonQuery {
   readonly text: string;
 }
 
+/** A parameter, which the statement casts to its type. */
+export type JsonValue = string | readonly string[];
+
 /** What differs between PostgreSQL and the embedded one. */
 export interface Driver extends AsyncDisposable {
   readonly adapter: SqlDriverAdapterFactory;
@@ -14,7 +17,7 @@ export interface Driver extends AsyncDisposable {
    * Reads past Prisma's mapping, which costs three times what the database does: for hot reads. Outside of transactions, within the
    * same time as other statements.
    */
-  readJson(query: JsonQuery, values: readonly (readonly string[])[]): Promise<string | null>;
+  readJson(query: JsonQuery, values: readonly JsonValue[]): Promise<string | null>;
   /** Runs `work` on a connection of its own, without statement timeout. */
   migrationSession<T>(work: (session: MigrationSession) => Promise<T>): Promise<T>;
 }

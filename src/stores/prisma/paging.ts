@@ -1,10 +1,14 @@
 import type { Page, PageRequest } from "../../domain/page.js";
 
-/** How Prisma reads a page, newest first. One row more than fits tells whether there is a next page. */
-export function pageArguments({ limit, before }: PageRequest) {
+/** So many rows are read for a page: one more than fits tells whether there is a next page. */
+export const rowsOf = ({ limit }: PageRequest): number => limit + 1;
+
+/** How Prisma reads a page, newest first. */
+export function pageArguments(page: PageRequest) {
+  const { before } = page;
   return {
     position: before === undefined ? {} : { seq: { lt: before } },
-    order: { orderBy: { seq: "desc" }, take: limit + 1 },
+    order: { orderBy: { seq: "desc" }, take: rowsOf(page) },
   } as const;
 }
 
