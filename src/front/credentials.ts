@@ -26,17 +26,23 @@ type Header = (typeof FIELDS)[number]["header"];
 
 const at = (header: Header): number => FIELDS.findIndex((field) => field.header === header);
 
+const NO_VALUES: readonly undefined[] = FIELDS.map(() => undefined);
+
 const AUTHORIZATION = at("authorization");
 const API_KEY = at("x-api-key");
 const ORIGIN = at("origin");
 const REFERER = at("referer");
 const USER_AGENT = at("user-agent");
 
-/** Their lengths all differ, and tell most other headers apart already. */
+/** Their lengths all differ, and tell most other headers apart already. One as long as another would never be read. */
 const INDEX_BY_LENGTH: readonly (number | undefined)[] = Array.from({ length: 32 }, (_, length) => {
   const index = FIELDS.findIndex(({ header }) => header.length === length);
   return index === -1 ? undefined : index;
 });
+
+if (INDEX_BY_LENGTH.filter((index) => index !== undefined).length !== FIELDS.length) {
+  throw new Error("two headers of credentials are equally long");
+}
 
 /** The credentials of one request, and what they are found by. */
 export interface SentCredentials extends Credentials {
@@ -48,7 +54,7 @@ export interface SentCredentials extends Credentials {
 
 /** @param query Where its `key` counts like an `X-Api-Key`. */
 export function readCredentials({ rawHeaders }: HttpRequest, query?: URLSearchParams): SentCredentials {
-  const values: (string | undefined)[] = [undefined, undefined, undefined, undefined, undefined];
+  const values: (string | undefined)[] = NO_VALUES.slice();
   for (let line = 0; line < rawHeaders.length; line += 2) {
     const name = rawHeaders[line] ?? "";
     const index = INDEX_BY_LENGTH[name.length];

@@ -1,4 +1,4 @@
-import { type Denial, decideAccess, isOpen, mayKnowOf } from "../access/access.js";
+import { type Denial, decideAccess, isOpen, mayKnowOf, type ProtectedDataset } from "../access/access.js";
 import { type Clock, unixSeconds } from "../clock.js";
 import type { Bounds, Dataset, DatasetCache } from "../datasets/dataset.js";
 import { bytesOfDataset } from "../datasets/dataset-bytes.js";
@@ -119,6 +119,17 @@ interface Known {
   batch: number;
 }
 
+/** What is decided on in the place of what isn't there: it takes its time, and only the operator may know of it. */
+const DECOY: ProtectedDataset = {
+  id: "",
+  accountId: "",
+  visibility: "public",
+  status: "draft",
+  owner: undefined,
+  readerRoles: [],
+  readerSubjects: [],
+};
+
 export function createTileTokens(options: TileTokensOptions): TileTokens {
   const { datasets, keyRing, lifetime, clock, generation } = options;
   // A signature is the same within a window. Kept beside the dataset that it was made of: a changed one is another object.
@@ -177,7 +188,11 @@ export function createTileTokens(options: TileTokensOptions): TileTokens {
     batches += 1;
     for (const id of ids) {
       const known = find(memo, id);
-      if (known === undefined || known.batch === batches) return undefined;
+      if (known === undefined) {
+        decideAccess(DECOY, caller);
+        return undefined;
+      }
+      if (known.batch === batches) return undefined;
       known.batch = batches;
       isForEverybody &&= known.isOpen;
       const outcome = outcomeFor(caller, known, now);

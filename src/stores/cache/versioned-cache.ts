@@ -55,7 +55,7 @@ export interface VersionedCache<T> extends CoherentCache {
 /** Whether who asks may know of a value. */
 type MayKnow<T> = ((value: T) => boolean) | undefined;
 
-const DECOY_SUFFIX = "?";
+export const DECOY_SUFFIX = "?";
 
 /**
  * What is looked up, through all levels, in the place of a key whose value must not show: else a value that is known well

@@ -5,6 +5,8 @@ export type Columns<Row> = { readonly [Field in keyof Row]: readonly [column: st
 export interface JsonRows<Row> {
   /** SQL of one row. */
   readonly sql: string;
+  /** SQL of a row that takes as long to write, send and parse, and is nobody's. */
+  readonly standInSql: string;
   /** The row that it yields, as Prisma would give it. */
   parse(values: readonly unknown[]): Row;
 }
@@ -24,10 +26,22 @@ const CONVERSIONS: Readonly<Record<string, { sql(column: string): string; parse(
     int8: { sql: (column) => `${column}::text`, parse: (value) => BigInt(String(value)) },
   };
 
+/** A value of each type, as long as a usual one. Of an enum it is a text. Numbers are 0, which no revision is. */
+const STAND_INS: Readonly<Record<string, string>> = {
+  uuid: "'00000000-0000-0000-0000-000000000000'::uuid",
+  timestamptz: "'2026-01-01Z'::timestamptz",
+  int2: "0",
+  int4: "0",
+  "float8[]": "'{}'::float8[]",
+  "text[]": "'{}'::text[]",
+};
+const STAND_IN_TEXT = "'what stands in'::text";
+
 export function jsonRows<Row extends object>(columns: Columns<Row>): JsonRows<Row> {
   const fields = Object.entries<readonly [string, string]>(columns).map(([field, [column, type]]) => ({
     field,
-    sql: CONVERSIONS[type]?.sql(column) ?? column,
+    sql: toSql(column, type),
+    standInSql: toSql(STAND_INS[type] ?? STAND_IN_TEXT, type),
     parse: CONVERSIONS[type]?.parse,
   }));
   // Rows that are made by copying it have one shape.
@@ -36,6 +50,7 @@ export function jsonRows<Row extends object>(columns: Columns<Row>): JsonRows<Ro
   );
   return {
     sql: `json_build_array(${fields.map(({ sql }) => sql).join(", ")})`,
+    standInSql: `json_build_array(${fields.map(({ standInSql }) => standInSql).join(", ")})`,
     parse(values) {
       const row: Record<string, unknown> = { ...blank };
       let index = 0;
@@ -47,3 +62,5 @@ export function jsonRows<Row extends object>(columns: Columns<Row>): JsonRows<Ro
     },
   };
 }
+
+const toSql = (expression: string, type: string): string => CONVERSIONS[type]?.sql(expression) ?? expression;
