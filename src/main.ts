@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=4
+#!/usr/bin/env -S node --max-semi-space-size=8
 import { setRunTimeFlags } from "./v8-flags.js";
 
 setRunTimeFlags();

@@ -59,10 +59,7 @@ const anybody = () => {};
 /** GeoLens' tile token routes: its paths, shapes and 422 bodies, so that its clients work unchanged. */
 export function createGeoLensRoutes({ tileTokens, idReader, answers, clock }: GeoLensOptions): RestRoute[] {
   const usualIds = idReader.listOfJson("dataset_ids");
-  const encode = createEntriesEncoder(
-    jsonEntries((id, outcome: TileTokenOutcome) => JSON.stringify({ tokens: { [id]: toJson(outcome) } })),
-    ({ kind }) => kind === "error",
-  );
+  const encode = createEntriesEncoder(jsonEntries(toJson), ({ kind }) => kind === "error");
   return [
     {
       name: "geolens.batch_tokens",

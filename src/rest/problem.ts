@@ -1,6 +1,6 @@
 import { DomainError, type ErrorKind } from "../domain/errors.js";
 import type { Call } from "../front/call.js";
-import { writeHead } from "../server/http-handler.js";
+import { endWith, writeHead } from "../server/http-handler.js";
 import { JsonText } from "./route.js";
 
 /** A failure that is HTTP's own, or of an API whose error bodies are fixed. */
@@ -60,7 +60,8 @@ export function sendJson(
     ...own,
     ...["content-length", String(Buffer.byteLength(text, encoding))],
   ]);
-  call.response.end(text, encoding);
+  if (encoding === "latin1") endWith(call.response, text);
+  else call.response.end(text, encoding);
 }
 
 /**

@@ -9,8 +9,8 @@ export interface EntryEncoding<Value> {
 const PLACEHOLDER = "00000000-0000-0000-0000-000000000000";
 
 /**
- * Encodes answers entry by entry, by the code that also encodes whole answers: an answer is the join of its entries in all
- * formats. An entry is encoded once for as long as its value is there.
+ * Encodes answers entry by entry: an answer is the join of its entries in all formats. An entry is encoded once for as long as its
+ * value is there.
  *
  * @param isShared Whether other ids may have this value too.
  */
@@ -21,12 +21,15 @@ export function createEntriesEncoder<Value extends object>(
   const known = new WeakMap<Value, string>();
 
   function encode(id: string, value: Value): string {
+    const entry = known.get(value);
+    if (entry !== undefined && !isShared(value)) return entry;
+    return entry?.replace(PLACEHOLDER, id) ?? learn(id, value);
+  }
+
+  function learn(id: string, value: Value): string {
     const shared = isShared(value);
-    let entry = known.get(value);
-    if (entry === undefined) {
-      entry = entryOf(shared ? PLACEHOLDER : id, value);
-      known.set(value, entry);
-    }
+    const entry = entryOf(shared ? PLACEHOLDER : id, value);
+    known.set(value, entry);
     return shared ? entry.replace(PLACEHOLDER, id) : entry;
   }
 
@@ -36,10 +39,17 @@ export function createEntriesEncoder<Value extends object>(
 const BEFORE = '{"tokens":{';
 const AFTER = "}}";
 
-/** @param encode The JSON of an answer with this entry only. */
-export const jsonEntries = <Value>(encode: (id: string, value: Value) => string): EntryEncoding<Value> => ({
-  entryOf: (id, value) => toAscii(encode(id, value).slice(BEFORE.length, -AFTER.length)),
-  join: (entries) => BEFORE + entries.join(",") + AFTER,
+/** @param toJson What stands for a value. */
+export const jsonEntries = <Value>(toJson: (value: Value) => unknown): EntryEncoding<Value> => ({
+  entryOf: (id, value) => toAscii(`"${id}":${JSON.stringify(toJson(value))}`),
+  join(entries) {
+    // Into the ends: a text that is put together of three is copied once more when it is sent.
+    const ends = [...entries];
+    const last = ends.length - 1;
+    ends[0] = BEFORE + (ends[0] ?? "");
+    ends[last] = `${ends[last]}${AFTER}`;
+    return ends.join(",");
+  },
 });
 
 /** Protobuf's binary format: entries of a map follow each other. @param encode An answer with this entry only. */

@@ -1,5 +1,5 @@
 import type { Form } from "../../schema/inspect.js";
-import { type HttpRequest, type HttpResponse, writeHead } from "../../server/http-handler.js";
+import { endWith, type HttpRequest, type HttpResponse, writeHead } from "../../server/http-handler.js";
 import { connectTimeoutMs, grpcTimeoutMs } from "../deadline.js";
 
 /** A usual request's protocol. */
@@ -47,7 +47,7 @@ const createPlainWire = (form: Form, contentType: string): Wire => ({
   send(response, headers, body) {
     headers.push("content-type", contentType, "content-length", String(body.length));
     writeHead(response, 200, headers);
-    response.end(body, "latin1");
+    endWith(response, body);
   },
 });
 
@@ -81,7 +81,7 @@ const grpc: Wire = {
     response.sendDate = false;
     writeHead(response, 200, headers);
     response.addTrailers({ "grpc-status": "0" });
-    response.end(body, "latin1");
+    endWith(response, body);
   },
 };
 
