@@ -26,8 +26,7 @@ export async function insertDatasets({ sql, fixture }, prefix, count) {
  */
 export async function insertKeys({ sql }, count) {
   const { rows } = await sql.query(
-    "INSERT INTO accounts (id, name, created) VALUES (gen_random_uuid(), $1, now()) RETURNING id",
-    [`with ${count} keys`],
+    "INSERT INTO accounts (id, name, created) VALUES (gen_random_uuid(), gen_random_uuid()::text, now()) RETURNING id",
   );
   const accountId = rows[0].id;
   await sql.query(
