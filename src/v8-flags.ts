@@ -20,7 +20,7 @@ const RUN_TIME_FLAGS = [
   "--wasm-num-compilation-tasks=1",
   // How much of the live heap may become garbage before it is collected. By default as much again or more, and half a
   // gigabyte before the first time.
-  "--heap-growing-percent=150",
+  "--heap-growing-percent=60",
   // So few new objects are collected sooner than threads for it are woken: 6 % of a call.
   "--no-parallel-scavenge",
 ];
