@@ -1,4 +1,4 @@
-import { median } from "./statistics.mjs";
+import { median, spread } from "./statistics.mjs";
 
 /**
  * @typedef {object} Contestant
@@ -102,6 +102,29 @@ export function summarize(measurements) {
     cpu_us_per_call: round(of("cpuMicroseconds"), 1),
     server_percent: Math.round(of("serverPercent")),
     generator_percent: Math.round(of("generatorPercent")),
+  };
+}
+
+/**
+ * A row: the rate of one contestant against its yardstick's, by round, with what both did.
+ * @param {{ id: string, target?: number | undefined }} row
+ * @param {readonly [name: string, measured: readonly Measurement[] | undefined]} contestant
+ * @param {readonly [name: string, measured: readonly Measurement[] | undefined]} yardstick
+ * @returns {import("./report.mjs").Row}
+ */
+export function ratioRow({ id, target }, [of, a = []], [yardstick, b = []]) {
+  const rates = ratios(a, b, "callsPerSecond");
+  return {
+    id,
+    value: round(median(rates), 3),
+    unit: "x",
+    ...(target !== undefined && { target }),
+    spread: spread(rates).map((each) => round(each, 3)),
+    absolute: {
+      cpu_ratio: round(median(ratios(b, a, "cpuMicroseconds")), 3),
+      [of]: summarize(a),
+      [yardstick]: summarize(b),
+    },
   };
 }
 

@@ -8,7 +8,7 @@ const steps = [
   ["Protobuf format", "npx buf format --diff --exit-code proto"],
   ["Protobuf lint", "npx buf lint"],
   ["Protobuf compatibility", "node scripts/breaking.mjs"],
-  ["tests", "npx vitest run"],
+  ["tests", "npm test"],
 ];
 
 for (const [name, command] of steps) {

@@ -1,6 +1,6 @@
 import { checkBatch } from "../answers.mjs";
 import { insertDatasets } from "../bulk.mjs";
-import { inTurn, measure, ratios, round, summarize } from "../compare.mjs";
+import { inTurn, measure, ratioRow, summarize } from "../compare.mjs";
 import { batchRequest } from "../requests.mjs";
 import { median, spread } from "../statistics.mjs";
 
@@ -70,7 +70,6 @@ export const catalog = {
 
     const [own = [], byHand = []] = contestants.map(({ all }) => all);
     const rates = own.map(({ callsPerSecond }) => callsPerSecond);
-    const shares = ratios(own, byHand, "callsPerSecond");
     const megabytes = (/** @type {number} */ bytes) => Math.round(bytes / 1e6);
     /** @type {import("../report.mjs").Row[]} */
     const rows = [
@@ -81,18 +80,7 @@ export const catalog = {
         spread: spread(rates).map(Math.round),
         absolute: { tilegate: summarize(own), datasets_per_call: BATCH },
       },
-      {
-        id: "cold_vs_handwritten",
-        value: round(median(shares), 3),
-        unit: "x",
-        target: 0.5,
-        spread: spread(shares).map((each) => round(each, 3)),
-        absolute: {
-          cpu_ratio: round(median(ratios(byHand, own, "cpuMicroseconds")), 3),
-          tilegate: summarize(own),
-          handwritten: summarize(byHand),
-        },
-      },
+      ratioRow({ id: "cold_vs_handwritten", target: 0.5 }, ["tilegate", own], ["handwritten", byHand]),
       {
         id: "rss_mb",
         value: megabytes(loaded.rssBytes),

@@ -2,7 +2,7 @@ import { fromBinary, fromJsonString } from "@bufbuild/protobuf";
 import { createCursors } from "../../dist/front/cursors.js";
 import { ListApiKeysResponseSchema } from "../../dist/gen/proto/tilegate/v1/api_key_service_pb.js";
 import { insertKeys, sealPage } from "../bulk.mjs";
-import { compare, ratios, round, summarize } from "../compare.mjs";
+import { compare, ratioRow, ratios, round, summarize } from "../compare.mjs";
 import { listRequest } from "../requests.mjs";
 import { median, spread } from "../statistics.mjs";
 
@@ -47,20 +47,9 @@ async function againstHand(bench, effort) {
     ],
     effort,
   );
-  const [own = [], byHand = []] = measured.values();
-  const shares = ratios(own, byHand, "callsPerSecond");
-  return {
-    id: "page_vs_handwritten",
-    value: round(median(shares), 3),
-    unit: "x",
-    target: 0.35,
-    spread: spread(shares).map((each) => round(each, 3)),
-    absolute: {
-      cpu_ratio: round(median(ratios(byHand, own, "cpuMicroseconds")), 3),
-      tilegate: summarize(own),
-      handwritten: summarize(byHand),
-    },
-  };
+  const [own, byHand] = measured.values();
+  const row = { id: "page_vs_handwritten", target: 0.35 };
+  return ratioRow(row, ["tilegate", own], ["handwritten", byHand]);
 }
 
 /**

@@ -1,7 +1,6 @@
 import { checkBatch, checkRest, checkVerdict } from "../answers.mjs";
-import { compare, ratios, round, summarize } from "../compare.mjs";
+import { compare, ratioRow } from "../compare.mjs";
 import { batchRequest, restRequest, verifyRequest } from "../requests.mjs";
-import { median, spread } from "../statistics.mjs";
 
 /**
  * Every row of these is one contestant's rate against its yardstick's, by round. `yardstick` undefined: the rate itself.
@@ -47,20 +46,7 @@ export const throughput = {
         effort,
       );
       for (const { id, of, yardstick = "", target } of group) {
-        const [a = [], b = []] = [measured.get(of), measured.get(yardstick)];
-        const rates = ratios(a, b, "callsPerSecond");
-        rows.push({
-          id,
-          value: round(median(rates), 3),
-          unit: "x",
-          ...(target !== undefined && { target }),
-          spread: spread(rates).map((each) => round(each, 3)),
-          absolute: {
-            cpu_ratio: round(median(ratios(b, a, "cpuMicroseconds")), 3),
-            [of]: summarize(a),
-            [yardstick]: summarize(b),
-          },
-        });
+        rows.push(ratioRow({ id, target }, [of, measured.get(of)], [yardstick, measured.get(yardstick)]));
       }
     }
     return rows;

@@ -12,7 +12,7 @@ import { type Call, createCalls } from "../front/call.js";
 import { createCallReserves } from "../front/call-limits.js";
 import { createCallers } from "../front/callers.js";
 import { createCallLog } from "../front/observe.js";
-import { isUnambiguous, pathOf, queryOf } from "../front/request-target.js";
+import { isUnambiguous, NO_QUERY, pathOf, queryOf } from "../front/request-target.js";
 import type { Target } from "../front/target.js";
 import {
   BadRequestSchema,
@@ -198,13 +198,12 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
       const rpc = rpcs.get(path) ?? (isRpcPath(path) ? unknownRpc : undefined);
       const isSound = isUnambiguous(request) && (rpc === undefined || hasUsableAuthority(request));
       const target = isSound ? (rpc ?? rest(request.method, path)) : malformed;
-      // Of an RPC no credential is in the URL: there it would be logged.
       const call = begin(
         request,
         response,
         exchange,
         target.kind,
-        rpc === undefined ? queryOf(request) : undefined,
+        rpc === undefined ? queryOf(request) : NO_QUERY,
       );
       if (target.kind.headers.isPreflight(request)) allow(call);
       else target.answer(call);

@@ -16,6 +16,8 @@ export interface Call {
   readonly response: HttpResponse;
   /** What the answer carries as `X-Request-Id`. */
   readonly id: string;
+  /** Of its target. Empty for an RPC. Not to be written to. */
+  readonly query: URLSearchParams;
   /** Names and values in turn of every answer to it, for its door to add to. */
   readonly headers: string[];
   readonly body: Body;
@@ -66,18 +68,18 @@ const RESOLVED_MS = 1_000;
 /** How an answer ended that its client did not wait for. */
 const GONE = "canceled";
 
-/** @param query Where its `key` is a credential. */
+/** @param query Where its `key` is a credential: not in an RPC's URL, which would be logged. */
 export type BeginCall = (
   request: HttpRequest,
   response: HttpResponse,
   exchange: OpenExchange,
   kind: CallKind,
-  query?: URLSearchParams,
+  query: URLSearchParams,
 ) => Call;
 
 export function createCalls(options: CallsOptions): BeginCall {
   return (request, response, exchange, kind, query) =>
-    new HttpCall(options, request, response, exchange, kind, readCredentials(request, query));
+    new HttpCall(options, request, response, exchange, kind, query);
 }
 
 /**
@@ -120,6 +122,7 @@ class HttpCall implements Call {
   readonly id: string;
   readonly headers: string[];
   readonly body: Body;
+  private readonly credentials: SentCredentials;
   private readonly remainder: Remainder;
   private resolved: Caller | Promise<Caller> | undefined;
   private resolvedAt = 0;
@@ -131,8 +134,9 @@ class HttpCall implements Call {
     readonly response: HttpResponse,
     exchange: OpenExchange,
     kind: CallKind,
-    private readonly credentials: SentCredentials,
+    readonly query: URLSearchParams,
   ) {
+    this.credentials = readCredentials(request, query);
     this.id = requestIdOf(request);
     this.headers = [...kind.headers.of(request), "x-request-id", this.id];
     this.body = createBody(request);

@@ -53,7 +53,7 @@ export interface SentCredentials extends Credentials {
 }
 
 /** @param query Where its `key` counts like an `X-Api-Key`. */
-export function readCredentials({ rawHeaders }: HttpRequest, query?: URLSearchParams): SentCredentials {
+export function readCredentials({ rawHeaders }: HttpRequest, query: URLSearchParams): SentCredentials {
   const values: (string | undefined)[] = NO_VALUES.slice();
   for (let line = 0; line < rawHeaders.length; line += 2) {
     const name = rawHeaders[line] ?? "";
@@ -62,7 +62,7 @@ export function readCredentials({ rawHeaders }: HttpRequest, query?: URLSearchPa
     add(values, index, rawHeaders[line + 1] ?? "");
   }
   // The same key in the header and the URL is one key.
-  for (const key of query?.getAll("key") ?? []) if (key !== values[API_KEY]) add(values, API_KEY, key);
+  for (const key of query.getAll("key")) if (key !== values[API_KEY]) add(values, API_KEY, key);
 
   let key = "";
   let isAnonymous = true;

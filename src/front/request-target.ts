@@ -20,7 +20,7 @@ export const pathOf = ({ url = "" }: HttpRequest): string => {
   return end === -1 ? url : url.slice(0, end);
 };
 
-const NO_QUERY = new URLSearchParams();
+export const NO_QUERY = new URLSearchParams();
 
 /** Of an unambiguous target. Not to be written to. */
 export function queryOf({ url = "" }: HttpRequest): URLSearchParams {

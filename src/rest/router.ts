@@ -5,7 +5,6 @@ import { type AnswerHeaders, type AnswerPolicy, SAME_ORIGIN } from "../front/ans
 import { isGone } from "../front/body.js";
 import type { Call } from "../front/call.js";
 import { receive } from "../front/receive.js";
-import { queryOf } from "../front/request-target.js";
 import type { Target } from "../front/target.js";
 import { inspectJson } from "../json/inspect.js";
 import { describeJson, repeatedMember } from "../schema/inspect.js";
@@ -137,7 +136,7 @@ export function createRestRouter({ routes, headersFor, log }: RestRouterOptions)
         caller,
         params,
         body,
-        query: queryOf(call.request),
+        query: call.query,
         json: () => parse(body, route.maxItems),
         beforeWaiting: () => call.enter(caller),
       });

@@ -111,6 +111,12 @@ const DOORS: Record<string, Door> = {
   "MapTiler's creation": post("/v1/api_keys", "application/json", () => "{}"),
 };
 
+/** The status that tells: gRPC's, which over gRPC-Web stands in the body, else HTTP's. */
+function refusalOf({ status, body }: Pick<Answer, "status" | "body"> = { status: 0, body: "" }): string {
+  if (typeof status === "object" && status !== null) return String(Reflect.get(status, "grpc-status"));
+  return /grpc-status: ?(\d+)/.exec(body)?.[1] ?? String(status);
+}
+
 describe.each(Object.entries(DOORS))("%s", (_name, ask) => {
   test.each<[string, () => Headers | Promise<Headers>]>([
     ["a malformed credential", () => ({ authorization: "x" })],
@@ -138,9 +144,7 @@ describe.each(Object.entries(DOORS))("%s", (_name, ask) => {
       answers.push(answer);
     }
     expect(answers[0]).toEqual(answers[1]);
-    expect(JSON.stringify(answers[0])).toMatch(
-      /unauthenticated|CREDENTIAL|INVALID|REFUSED|RATE_LIMITED|"16"|"8"|"status":(16|8|401)|grpc-status/i,
-    );
+    expect(refusalOf(answers[0])).toMatch(/^(401|429|16|8)$/);
   });
 
   test("tells who called, how it ended and how it is named, in one line", async () => {

@@ -10,7 +10,7 @@ const headers = [
 ].map(([, name = "", isCredential]) => ({ name, isCredential: isCredential === "true" }));
 
 const read = (...rawHeaders: string[]) =>
-  readCredentials({ rawHeaders } as Parameters<typeof readCredentials>[0]);
+  readCredentials({ rawHeaders } as Parameters<typeof readCredentials>[0], new URLSearchParams());
 
 test("every header that says who calls is read, so that no credential is taken for none", () => {
   expect(headers.length).toBeGreaterThan(2);

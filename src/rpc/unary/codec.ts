@@ -1,5 +1,13 @@
-import type { DescMethod } from "@bufbuild/protobuf";
+import {
+  create,
+  type DescMessage,
+  type DescMethod,
+  type MessageInitShape,
+  toBinary,
+  toJsonString,
+} from "@bufbuild/protobuf";
 import type { Caller } from "../../domain/identity/principal.js";
+import { toAscii, toLatin1 } from "../../schema/entries.js";
 import type { Form } from "../../schema/inspect.js";
 
 /** An RPC whose usual messages are read and written past the framework. */
@@ -55,4 +63,14 @@ export function createHotRpc<Request, Response>(
         : toAnswer(form, response);
     },
   };
+}
+
+/** A message as text of which one character is one byte. */
+export function encode<Schema extends DescMessage>(
+  form: Form,
+  schema: Schema,
+  init: MessageInitShape<Schema>,
+): string {
+  const message = create(schema, init);
+  return form === "json" ? toAscii(toJsonString(schema, message)) : toLatin1(toBinary(schema, message));
 }

@@ -1,4 +1,4 @@
-import { create, type DescMessage, type MessageInitShape, toBinary, toJsonString } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import type { TileTokenOutcome, TileTokens } from "../../domain/tile-tokens/tile-tokens.js";
 import { isCanonicalUuid } from "../../domain/uuid.js";
 import { TileTokenErrorCodeSchema } from "../../gen/proto/tilegate/v1/tile_token_pb.js";
@@ -8,19 +8,18 @@ import {
   GetTileTokenResponseSchema,
   TileTokenService,
 } from "../../gen/proto/tilegate/v1/tile_token_service_pb.js";
-import { binaryEntries, createEntriesEncoder, jsonEntries, toAscii, toLatin1 } from "../../schema/entries.js";
+import { binaryEntries, createEntriesEncoder, jsonEntries } from "../../schema/entries.js";
 import { fieldOfJson, type IdReader } from "../../schema/id-reader.js";
-import type { Form } from "../../schema/inspect.js";
 import { listLimits } from "../../schema/validate.js";
 import { toResult, toToken } from "../tile-token-service.js";
-import { createHotRpc, type HotRpc } from "./codec.js";
+import { createHotRpc, encode, type HotRpc } from "./codec.js";
 
 export function createBatchGetTileTokens(tileTokens: TileTokens, idReader: IdReader): HotRpc {
   const schema = BatchGetTileTokensResponseSchema;
   const response = (id: string, outcome: TileTokenOutcome) =>
     create(schema, { tokens: { [id]: toResult(outcome) } });
   const isShared = ({ kind }: TileTokenOutcome) => kind === "error";
-  const encode = {
+  const entries = {
     json: createEntriesEncoder(jsonEntries(toJson), isShared),
     binary: createEntriesEncoder(
       binaryEntries((id, outcome: TileTokenOutcome) => toBinary(schema, response(id, outcome))),
@@ -35,7 +34,7 @@ export function createBatchGetTileTokens(tileTokens: TileTokens, idReader: IdRea
       return ids !== undefined && ids.length <= max ? ids : undefined;
     },
     call: tileTokens.batch,
-    write: (form, { ids, outcomes }) => encode[form](ids, outcomes),
+    write: (form, { ids, outcomes }) => entries[form](ids, outcomes),
     isForEverybody: (batch) => batch.isForEverybody,
   });
 }
@@ -75,13 +74,3 @@ function toJson(outcome: TileTokenOutcome): unknown {
 
 const id = (value: unknown): string | undefined =>
   typeof value === "string" && isCanonicalUuid(value) ? value : undefined;
-
-/** A message as text of which one character is one byte. */
-export function encode<Schema extends DescMessage>(
-  form: Form,
-  schema: Schema,
-  init: MessageInitShape<Schema>,
-): string {
-  const message = create(schema, init);
-  return form === "json" ? toAscii(toJsonString(schema, message)) : toLatin1(toBinary(schema, message));
-}

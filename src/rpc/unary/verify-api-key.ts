@@ -11,8 +11,7 @@ import type { Form } from "../../schema/inspect.js";
 import { inspectMessage } from "../../schema/inspect.js";
 import { checked } from "../../schema/validate.js";
 import { toApiKeyRequest, toVerdict } from "../api-key-service.js";
-import { createHotRpc, type HotRpc } from "./codec.js";
-import { encode } from "./tile-tokens.js";
+import { createHotRpc, encode, type HotRpc } from "./codec.js";
 
 /** VerifyApiKey, which a gateway may ask for every tile. */
 export function createVerifyApiKey(verification: ApiKeyVerification): HotRpc {
