@@ -247,6 +247,20 @@ describe("one line for each call", () => {
   });
 });
 
+test.each(Object.entries(DOORS).filter(([name]) => /GetTileToken|GeoLens/.test(name)))(
+  "%s resolves a caller who can't be remembered once, before the body and after it",
+  async (_name, ask) => {
+    const rateLimit = { requests: 1_000, windowSeconds: 60 };
+    const { token } = await app.useCases.apiKeys.create(OPERATOR, { rateLimit }, accountId);
+    for (const base of [app.url, app.plainUrl]) {
+      const before = app.service.authentications();
+      const { status } = await ask(base, { "x-api-key": token });
+      expect(refusalOf({ status, body: "" })).toMatch(/^(200|0)$/);
+      expect(app.service.authentications() - before).toBe(1);
+    }
+  },
+);
+
 test("a use of a key is counted once, however long its body takes", async () => {
   const rateLimit = { requests: 2, windowSeconds: 3_600 };
   const { token } = await app.useCases.apiKeys.create(OPERATOR, { rateLimit }, accountId);
