@@ -14,6 +14,7 @@ import type { ProtocolOptions, ProtocolServer } from "./http1.js";
 import { destroyAfterLinger, LINGER_MS } from "./linger.js";
 import { receivedIsRead } from "./received.js";
 import { MAX_REFUSAL_BYTES, refusalOf, refuseConnection } from "./refusals.js";
+import { replaceStreamTable } from "./stream-table.js";
 
 const {
   NGHTTP2_NO_ERROR: NO_ERROR,
@@ -154,6 +155,7 @@ export function createHttp2(options: ProtocolOptions): Http2Server {
       provenBytes: 0,
     };
     connections.set(session, connection);
+    replaceStreamTable(session);
     session.once("close", () => connections.delete(session));
     session.once("remoteSettings", () => {
       connection.hasSettings = true;
