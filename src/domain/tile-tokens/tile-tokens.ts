@@ -1,4 +1,5 @@
 import { type Denial, decideAccess, isOpen, mayKnowOf, type ProtectedDataset } from "../access/access.js";
+import { createAttachment } from "../attachment.js";
 import { type Clock, unixSeconds } from "../clock.js";
 import type { Bounds, Dataset, DatasetCache } from "../datasets/dataset.js";
 import { bytesOfDataset } from "../datasets/dataset-bytes.js";
@@ -133,7 +134,7 @@ const DECOY: ProtectedDataset = {
 export function createTileTokens(options: TileTokensOptions): TileTokens {
   const { datasets, keyRing, lifetime, clock, generation } = options;
   // A signature is the same within a window. Kept beside the dataset that it was made of: a changed one is another object.
-  const minted = new WeakMap<Dataset, TileToken>();
+  const minted = createAttachment<Dataset, TileToken>();
   const knownAt = createSecondMemo<string, Known>({
     generation,
     maxEntries: MAX_DATASETS,
@@ -144,12 +145,12 @@ export function createTileTokens(options: TileTokensOptions): TileTokens {
 
   function mint(dataset: Dataset, now: number): TileToken {
     const exp = expiryAt(now, lifetime);
-    const known = minted.get(dataset);
+    const known = minted.of(dataset);
     if (known?.exp === exp && known.expiresIn === exp - now) return known;
     const { scope } = dataset;
     const sig = known?.exp === exp ? known.sig : keyRing.sign(scope, exp);
     const token = toToken(dataset, { sig, exp, scope, expiresIn: exp - now });
-    minted.set(dataset, token);
+    minted.attach(dataset, token);
     return token;
   }
 

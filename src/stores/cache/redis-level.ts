@@ -1,5 +1,6 @@
 import type { Cluster, Redis } from "ioredis";
 import { LRUCache } from "lru-cache";
+import { createAttachment } from "../../domain/attachment.js";
 import type { Clock } from "../../domain/clock.js";
 import { bytesOfTexts } from "../../domain/text-bytes.js";
 import type { Breaker } from "../redis/breaker.js";
@@ -72,12 +73,12 @@ export function createRedisLevel<T>(options: RedisLevelOptions<T>): RedisLevel<T
     sizeCalculation: ({ text }) => PUT_BYTES + bytesOfTexts([text], 1),
   });
   /** What entries were read from. */
-  const textOf = new WeakMap<Entry<T>, string>();
+  const readFrom = createAttachment<Entry<T>, string>();
 
   function entryOf(text: string, lastKnown: Entry<T> | undefined): Entry<T> | undefined {
-    if (lastKnown !== undefined && textOf.get(lastKnown) === text) return lastKnown;
+    if (lastKnown !== undefined && readFrom.of(lastKnown) === text) return lastKnown;
     const entry = deserialize(text, codec);
-    if (entry !== undefined) textOf.set(entry, text);
+    if (entry !== undefined) readFrom.attach(entry, text);
     return entry;
   }
 
