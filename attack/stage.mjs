@@ -54,7 +54,7 @@ const SHORT_WARM_MS = 200;
  * optimized what a flood takes: until then, each turn of the event loop is long, and accepts one connection.
  */
 const WARM_CALLS = 500;
-const SHORT_WARM_CALLS = 30;
+const SHORT_WARM_CALLS = 200;
 const LEFT_AFTER_MS = 5_000;
 const HONEST_BATCH = 20;
 const SAMPLE_EVERY_MS = 50;

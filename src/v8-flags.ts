@@ -9,7 +9,7 @@ import { setFlagsFromString } from "node:v8";
  */
 export const COMMAND_LINE_FLAGS: readonly string[] = [
   // The heap for new objects, of which there are three of this size, in MB.
-  "--max-semi-space-size=8",
+  "--max-semi-space-size=16",
 ];
 
 const RUN_TIME_FLAGS = [

@@ -58,12 +58,12 @@ const ASSIGNMENTS = columnList((field, column) => `${column} = input."${field}"`
 const ROWS = jsonRows<DatasetRow>(COLUMNS);
 
 // What a cold batch waits for. A row for each id, another in the place of what isn't there: that must take as long as what is
-// there and must not be known of.
+// there and must not be known of. As one text: the client takes 50 µs to make an array of 50 ids.
 const READ_MANY: JsonQuery = {
   name: "read_datasets",
   text: `
     SELECT json_agg(CASE WHEN datasets.id IS NULL THEN ${ROWS.standInSql} ELSE ${ROWS.sql} END)::text AS json
-    FROM unnest($1::uuid[]) AS asked(asked_id)
+    FROM unnest(string_to_array($1, ',')::uuid[]) AS asked(asked_id)
     LEFT JOIN datasets ON datasets.id = asked_id AND deleted IS NULL`,
 };
 
@@ -74,7 +74,7 @@ export function createPrismaDatasetStore(database: Pick<Database, "prisma" | "re
   return {
     readMany: async (ids) => {
       if (ids.length === 0) return new Map();
-      const rows = (await database.readJson(READ_MANY, [ids])) as readonly (readonly unknown[])[];
+      const rows = (await database.readJson(READ_MANY, [ids.join(",")])) as readonly (readonly unknown[])[];
       const datasets = new Map<string, Dataset>();
       for (const dataset of rows.map(ROWS.parse).map(toDataset)) {
         if (dataset.revision > 0) datasets.set(dataset.id, dataset);
