@@ -22,7 +22,7 @@ const RUN_TIME_FLAGS = [
   // gigabyte before the first time.
   "--heap-growing-percent=60",
   // V8 may find that most objects which one place in the code makes grow old, and then make them old: where that is a call's, what they
-  // hold is kept with them until the old heap is collected, 3 kB a call. One process in six so came to need a sixth more CPU time.
+  // hold is kept with them until the old heap is collected, 3 kB a call. One process in eight so came to need a sixth more CPU time.
   "--no-allocation-site-pretenuring",
   // So few new objects are collected sooner than threads for it are woken: 6 % of a call.
   "--no-parallel-scavenge",

@@ -58,13 +58,12 @@ export class StreamTable extends Map<number, ServerHttp2Stream> {
 /**
  * Gives a session that has no stream yet a table of them of ours. It is no part of Node.js' interface: where a version has none such,
  * nothing is changed.
- * @returns Whether it has.
  */
-export function replaceStreamTable(session: ServerHttp2Session): boolean {
+export function replaceStreamTable(session: ServerHttp2Session): void {
   const symbols = Object.getOwnPropertySymbols(session);
   const symbol = symbols.find(({ description }) => description === "state");
   const state: unknown = symbol && Reflect.get(session, symbol);
-  if (typeof state !== "object" || state === null) return false;
+  if (typeof state !== "object" || state === null) return;
   const streams: unknown = Reflect.get(state, "streams");
-  return types.isMap(streams) && streams.size === 0 && Reflect.set(state, "streams", new StreamTable());
+  if (types.isMap(streams) && streams.size === 0) Reflect.set(state, "streams", new StreamTable());
 }

@@ -10,15 +10,11 @@ const stream = (name: string) => ({ name }) as unknown as ServerHttp2Stream;
 
 test("a table of streams answers as a Map does", () => {
   const ids = fc.integer({ min: 0, max: 2 ** 31 - 1 });
-  const operation = fc.oneof(
-    { weight: 5, arbitrary: fc.record({ kind: fc.constant("set"), id: ids }) },
-    { weight: 5, arbitrary: fc.record({ kind: fc.constant("delete"), id: ids }) },
-    fc.record({ kind: fc.constant("clear"), id: ids }),
-  );
+  const kinds = fc.constantFrom("set", "set", "set", "delete", "delete", "delete", "clear");
   // Few ids, so that they meet again.
   const operations = fc
-    .tuple(fc.uniqueArray(ids, { minLength: 1, maxLength: 6 }), fc.array(fc.tuple(fc.nat(), operation)))
-    .map(([known, all]) => all.map(([at, { kind }]) => ({ kind, id: known[at % known.length] ?? 0 })));
+    .tuple(fc.uniqueArray(ids, { minLength: 1, maxLength: 6 }), fc.array(fc.tuple(fc.nat(), kinds)))
+    .map(([known, all]) => all.map(([at, kind]) => ({ kind, id: known[at % known.length] ?? 0 })));
   fc.assert(
     fc.property(operations, (all) => {
       const [table, map] = [new StreamTable(), new Map<number, ServerHttp2Stream>()];
