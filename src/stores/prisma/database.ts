@@ -1,5 +1,5 @@
 import { PrismaClient } from "../../gen/prisma/client.js";
-import type { Driver, JsonQuery, JsonValue } from "./driver.js";
+import type { Driver, JsonQuery } from "./driver.js";
 import type { EmbeddedOptions } from "./embedded.js";
 import { translateErrors } from "./errors.js";
 import { applyMigrations, readMigrations } from "./migrations.js";
@@ -14,7 +14,7 @@ export type Statements = Omit<
   "$transaction" | "$connect" | "$disconnect" | "$extends" | "$on"
 >;
 
-export type ReadJson = (query: JsonQuery, values: readonly JsonValue[]) => Promise<unknown>;
+export type ReadJson = (query: JsonQuery, values: readonly string[]) => Promise<unknown>;
 
 /** The same within a transaction, over its connection. */
 export const readJsonWithin =
