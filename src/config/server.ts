@@ -1,5 +1,6 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { z } from "zod";
+import { isIpRange } from "../domain/ip-ranges.js";
 import { list, wholeNumber } from "./forms.js";
 import type { Settings, Values } from "./read.js";
 import { isEmbedded, type StorageValues } from "./storage.js";
@@ -23,6 +24,9 @@ export const variables = {
       error: "must be * or origins such as https://maps.example.com with commas between them",
     })
     .default("*"),
+  TRUSTED_PROXIES: list
+    .pipe(z.array(z.string().refine(isIpRange, "must be an IP address or a range such as 10.0.0.0/8")))
+    .default(["127.0.0.0/8", "::1"]),
   // A connection that only stands there takes 20 kB of a process, a call that waits as much again.
   MAX_CONNECTIONS: wholeNumber(16, 100_000).default(4_096),
   MAX_CALLS: wholeNumber(8, 100_000).default(1_000),
@@ -38,6 +42,8 @@ export const toConfig = (values: ServerValues & StorageValues) => ({
     /** PEM; the certificate may be followed by its chain. Absent: cleartext. */
     tls: toTls(values),
     corsOrigins: values.CORS_ORIGINS,
+    /** IP ranges of those whose forwarding headers count. */
+    trustedProxies: values.TRUSTED_PROXIES,
     /** Of each process, at a time. */
     maxConnections: values.MAX_CONNECTIONS,
     maxCalls: values.MAX_CALLS,

@@ -352,3 +352,12 @@ test("origins are kept as browsers write them", () => {
   }).server;
   expect(corsOrigins).toEqual(["https://maps.example.com", "http://localhost:3000"]);
 });
+
+test("who is behind a proxy is asked of those on loopback only, unless others are named", () => {
+  expect(readConfig({}).server.trustedProxies).toEqual(["127.0.0.0/8", "::1"]);
+  const named = { TRUSTED_PROXIES: "10.0.0.0/8, 2001:db8::7" };
+  expect(readConfig(named).server.trustedProxies).toEqual(["10.0.0.0/8", "2001:db8::7"]);
+  expect(problemsOf({ TRUSTED_PROXIES: "10.0.0.0/8,proxy.example" })).toEqual([
+    "TRUSTED_PROXIES, item 2: must be an IP address or a range such as 10.0.0.0/8",
+  ]);
+});
