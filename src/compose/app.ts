@@ -97,6 +97,7 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
   });
   const tileTokens = createTileTokens({
     datasets: stores.datasets,
+    scopes: stores.scopes,
     keyRing: createSigningKeyRing(secrets.signingKeys),
     lifetime: config.tokens,
     generation,
@@ -136,7 +137,9 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
   });
   // The first interceptor is the outermost. Who calls was decided before.
   const interceptors = [createErrorInterceptor(log), validationInterceptor];
-  router.service(TileTokenService, createTileTokenService(tileTokens), { interceptors });
+  router.service(TileTokenService, createTileTokenService(tileTokens, useCases.revocations), {
+    interceptors,
+  });
   router.service(ApiKeyService, createApiKeyService(useCases.apiKeys, useCases.apiKeyVerification), {
     interceptors,
   });

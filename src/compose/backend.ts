@@ -8,6 +8,11 @@ import { createVault } from "../domain/api-keys/vault.js";
 import { type ApiKeyVerification, createApiKeyVerification } from "../domain/api-keys/verification.js";
 import type { Clock } from "../domain/clock.js";
 import { createDatasets, type Datasets } from "../domain/datasets/datasets.js";
+import {
+  createTileTokenRevocations,
+  latestIssued,
+  type TileTokenRevocations,
+} from "../domain/tile-tokens/revocations.js";
 import { createCursors } from "../front/cursors.js";
 import type { SiblingChannel } from "../stores/cache/siblings.js";
 import { type Database, openDatabase } from "../stores/prisma/database.js";
@@ -36,6 +41,7 @@ export interface UseCases {
   readonly datasets: Datasets;
   readonly apiKeys: ApiKeys;
   readonly apiKeyVerification: ApiKeyVerification;
+  readonly revocations: TileTokenRevocations;
 }
 
 /**
@@ -83,11 +89,20 @@ export async function openBackend(options: BackendOptions): Promise<Backend> {
 
 function createUseCases({ config, clock, log }: BackendOptions, secrets: Secrets, stores: Stores): UseCases {
   const { unitOfWork, accounts, serviceTokens, datasets, apiKeys, rateLimiter, lastUsed } = stores;
+  const { tokens: lifetime } = config;
   const vault = createVault(secrets.encryptionKeys);
   const cursors = createCursors(secrets.encryptionKeys);
   return {
     accounts: createAccounts({ unitOfWork, accounts, serviceTokens, cursors, clock }),
-    datasets: createDatasets({ unitOfWork, store: datasets, tenancy: config.tokens.tenancy, cursors, clock }),
+    datasets: createDatasets({
+      unitOfWork,
+      store: datasets,
+      tenancy: lifetime.tenancy,
+      latestIssued: (dataset, now) => latestIssued(dataset, now, lifetime),
+      cursors,
+      clock,
+    }),
+    revocations: createTileTokenRevocations({ unitOfWork, datasets, lifetime, clock }),
     apiKeys: createApiKeys({
       unitOfWork,
       store: apiKeys,

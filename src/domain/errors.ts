@@ -26,6 +26,7 @@ export const ERROR_REASONS = {
   STALE_ETAG: "aborted",
   CONCURRENT_CHANGE: "aborted",
   API_KEY_RATE_LIMITED: "resource_exhausted",
+  REVOKED_TOO_OFTEN: "resource_exhausted",
   BODY_TOO_LARGE: "resource_exhausted",
   OVERLOADED: "overloaded",
   UNAVAILABLE: "unavailable",

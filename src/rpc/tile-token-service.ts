@@ -1,5 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
+import type { ServiceImpl } from "@connectrpc/connect";
+import type { TileTokenRevocations } from "../domain/tile-tokens/revocations.js";
 import type {
   RasterTileToken,
   TileToken,
@@ -29,9 +30,13 @@ const ERROR_CODES: Record<TileTokenRefusal["code"], TileTokenErrorCode> = {
 const INVALID_REASONS = {
   expired: TileTokenInvalidReason.EXPIRED,
   signature: TileTokenInvalidReason.SIGNATURE,
+  revoked: TileTokenInvalidReason.REVOKED,
 } as const;
 
-export function createTileTokenService(tileTokens: TileTokens): ServiceImpl<typeof TileTokenService> {
+export function createTileTokenService(
+  tileTokens: TileTokens,
+  revocations: Pick<TileTokenRevocations, "revoke">,
+): ServiceImpl<typeof TileTokenService> {
   return {
     async getTileToken({ datasetId }, { values }) {
       const { token } = await tileTokens.get(values.get(callerKey), canonicalUuid(datasetId));
@@ -45,13 +50,15 @@ export function createTileTokenService(tileTokens: TileTokens): ServiceImpl<type
       };
     },
 
-    verifyTileToken(request) {
-      const verdict = tileTokens.verify(request);
-      return verdict.valid ? verdict : { valid: false, reason: INVALID_REASONS[verdict.reason] };
+    async verifyTileToken(request) {
+      const verdict = await tileTokens.verify(request);
+      if (!verdict.valid) return { valid: false, reason: INVALID_REASONS[verdict.reason] };
+      return { valid: true, expiresIn: verdict.expiresIn };
     },
 
-    revokeTileTokens() {
-      throw new ConnectError("RevokeTileTokens is not served yet", Code.Unimplemented);
+    async revokeTileTokens({ datasetId }, { values }) {
+      const revokedUntilExp = await revocations.revoke(values.get(callerKey), canonicalUuid(datasetId));
+      return { revokedUntilExp };
     },
   };
 }

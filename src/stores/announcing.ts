@@ -10,6 +10,18 @@ export interface Followed<Writes> {
   announce(): Promise<void>;
 }
 
+/** For what changes one store and shows in two caches. */
+export function followBoth<Writes>(first: Follow<Writes>, second: Follow<Writes>): Follow<Writes> {
+  return (writes) => {
+    const ofFirst = first(writes);
+    const ofSecond = second(ofFirst.writes);
+    return {
+      writes: ofSecond.writes,
+      announce: async () => void (await Promise.all([ofFirst.announce(), ofSecond.announce()])),
+    };
+  };
+}
+
 /** What follows each store of a transaction: none can be left out. */
 export type Followers = { readonly [Store in keyof Transaction]: Follow<Transaction[Store]> };
 

@@ -35,7 +35,7 @@ export async function openCachedFixture(redisUrl: string | undefined): Promise<S
       return { ...stores.serviceTokens, readBySecretHash: stores.serviceTokens.lookUp };
     },
     get datasets() {
-      return { ...stores.datasets, readMany };
+      return { ...stores.datasets, readMany, readIdByScope: stores.scopes.lookUp };
     },
     get apiKeys() {
       return { ...stores.apiKeys, readByTokenHash: stores.apiKeys.lookUp };

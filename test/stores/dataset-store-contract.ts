@@ -43,6 +43,7 @@ export function describeDatasetStore(open: () => Promise<StoreFixture>): void {
         created: time,
         changed: time,
         cacheVersion: fc.integer({ min: 1, max: 2 ** 31 - 1 }),
+        revokedUntilExp: fc.integer({ min: 1, max: 2 ** 32 - 1 }),
         raster: fc.record(
           {
             minzoom: fc.nat({ max: 30 }),
@@ -76,6 +77,37 @@ export function describeDatasetStore(open: () => Promise<StoreFixture>): void {
     const found = await fixture.datasets.readMany([kept.id, deleted.id, randomUUID()]);
     expect([...found.keys()]).toEqual([kept.id]);
     expect(await fixture.datasets.readMany([])).toEqual(new Map());
+  });
+
+  test("a scope tells whose it is, for ever: also of a deleted dataset, and of one that is there since just now", async () => {
+    const [kept, deleted, fresh] = [
+      newDataset(accountId),
+      newDataset(accountId, { deleted: new Date() }),
+      newDataset(accountId),
+    ];
+    await save(kept, deleted);
+    const ids = () =>
+      Promise.all([kept, deleted, fresh].map(({ scope }) => fixture.datasets.readIdByScope(scope)));
+    expect(await ids()).toEqual([kept.id, deleted.id, undefined]);
+    await save(fresh);
+    expect(await ids()).toEqual([kept.id, deleted.id, fresh.id]);
+    await save({ ...kept, deleted: new Date(), revision: 2 });
+    expect(await ids()).toEqual([kept.id, deleted.id, fresh.id]);
+  });
+
+  test("revocations are listed for as long as a token may be alive that they name, deleted datasets' too", async () => {
+    const now = 1_800_000_000;
+    const [past, live, deleted] = [
+      newDataset(accountId, { revokedUntilExp: now }),
+      newDataset(accountId, { revokedUntilExp: now + 1 }),
+      newDataset(accountId, { revokedUntilExp: now + 900, deleted: new Date() }),
+    ];
+    await save(past, live, deleted, newDataset(accountId));
+    const listed = await fixture.datasets.readRevocations(now);
+    expect(listed.toSorted((a, b) => a.untilExp - b.untilExp)).toEqual([
+      { scope: live.scope, untilExp: now + 1 },
+      { scope: deleted.scope, untilExp: now + 900 },
+    ]);
   });
 
   test("one save takes more datasets than one statement, new and changed ones mixed", async () => {

@@ -23,6 +23,8 @@ export interface Dataset {
   readonly raster: RasterTiles;
   /** Version of the tiles' content, at least 1. */
   readonly cacheVersion: number;
+  /** Its tokens that expire at or before this are refused: Unix seconds. Absent: none was ever revoked. */
+  readonly revokedUntilExp?: number;
   /** Counts the changes, from 1. */
   readonly revision: number;
   readonly created: Date;
@@ -61,10 +63,29 @@ export interface DatasetCache {
   known(id: string): Dataset | undefined;
 }
 
+/** Cached: whose the scopes of tokens are. A scope is one dataset's for ever, so nothing here ever changes. */
+export interface ScopeCache {
+  /** The dataset that has this scope, be it deleted: its id. Undefined if none ever had. @throws DomainError unavailable. */
+  lookUp(scope: string): Promise<string | undefined>;
+  /** At once: the id, if this process knows it. Undefined: look it up. */
+  known(scope: string): string | undefined;
+}
+
+/** Tokens that are out and refused. */
+export interface Revocation {
+  readonly scope: string;
+  /** Tokens that expire at or before this are refused: Unix seconds. */
+  readonly untilExp: number;
+}
+
 /** The truth: each call asks the database. */
 export interface DatasetStore {
   /** The datasets that exist and are not deleted, by id. One statement, whatever the number of ids. */
   readMany(ids: readonly string[]): Promise<ReadonlyMap<string, Dataset>>;
+  /** The id of the dataset that has this scope, deleted or not. */
+  readIdByScope(scope: string): Promise<string | undefined>;
+  /** Whose tokens are refused that would else be alive now, deleted datasets' too: in no order. */
+  readRevocations(nowSeconds: number): Promise<readonly Revocation[]>;
   /** Not deleted ones, newest first; of every account if none is given. */
   list(accountId: string | undefined, page: PageRequest): Promise<Page<Dataset>>;
 }

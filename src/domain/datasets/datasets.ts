@@ -54,13 +54,17 @@ export interface DatasetsOptions {
   readonly unitOfWork: UnitOfWork;
   readonly store: DatasetStore;
   readonly tenancy: Tenancy;
+  /** The latest expiry of all tokens of a dataset that were issued until now: Unix seconds. */
+  readonly latestIssued: (dataset: Dataset, now: Date) => number;
   readonly cursors: Cursors;
   readonly clock: Clock;
 }
 
 const managed = (dataset: Dataset): ManagedDataset => ({ ...dataset, etag: etagOf(dataset) });
 
-export function createDatasets({ unitOfWork, store, tenancy, cursors, clock }: DatasetsOptions): Datasets {
+export function createDatasets(options: DatasetsOptions): Datasets {
+  const { unitOfWork, store, tenancy, latestIssued, cursors, clock } = options;
+
   /** With several accounts ids are the operator's to choose: a refusal of one that is taken would tell of another account's. */
   async function mayChooseIds(caller: Caller, accounts: AccountTransaction): Promise<boolean> {
     return requireManager(caller).all || (await accounts.readSole()) !== undefined;
@@ -131,7 +135,11 @@ export function createDatasets({ unitOfWork, store, tenancy, cursors, clock }: D
       change(caller, id, etag, (current) => withChange(current, changes)),
 
     async delete(caller, id, etag) {
-      await change(caller, id, etag, (current) => ({ ...current, deleted: clock() }));
+      await change(caller, id, etag, (current) => {
+        const now = clock();
+        // Whoever verifies tokens by themselves hears of revocations, not of deletes.
+        return { ...current, deleted: now, revokedUntilExp: latestIssued(current, now) };
+      });
     },
 
     async upsert(caller, requested, inputs, onProgress) {
@@ -198,8 +206,13 @@ function layOver(dataset: Dataset, { ofId, ofScope }: Holders, { isNamed, choose
   if (!isOwn) throw alreadyExists(`${path}.${isNamed ? "id" : "table_name"}`);
   if (existing.kind !== dataset.kind) throw invalid(`${path}.kind`, "is immutable");
   if (existing.tableName !== dataset.tableName) throw invalid(`${path}.table_name`, "is immutable");
-  const { id, scope, created } = existing;
-  const laid = { ...dataset, id, scope, created, revision: existing.revision + 1 };
+  const { id, scope, created, revokedUntilExp } = existing;
+  const laid = {
+    ...dataset,
+    ...{ id, scope, created },
+    ...(revokedUntilExp !== undefined && { revokedUntilExp }),
+    revision: existing.revision + 1,
+  };
   return { laid, isNew: existing.deleted !== undefined };
 }
 

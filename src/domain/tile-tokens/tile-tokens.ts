@@ -1,9 +1,9 @@
 import { type Denial, decideAccess, isOpen, mayKnowOf, type ProtectedDataset } from "../access/access.js";
 import { createAttachment } from "../attachment.js";
 import { type Clock, unixSeconds } from "../clock.js";
-import type { Bounds, Dataset, DatasetCache } from "../datasets/dataset.js";
+import type { Bounds, Dataset, DatasetCache, ScopeCache } from "../datasets/dataset.js";
 import { bytesOfDataset } from "../datasets/dataset-bytes.js";
-import { DomainError, type ErrorReason } from "../errors.js";
+import { DomainError, type ErrorReason, unavailable } from "../errors.js";
 import type { Caller } from "../identity/principal.js";
 import { createSecondMemo, type SecondMemo, type SecondMemoOptions } from "../second-memo.js";
 import type { SigningKeyRing } from "./key-ring.js";
@@ -60,9 +60,29 @@ export interface SingleTileToken extends Audience {
   readonly token: TileToken;
 }
 
-export type TileTokenVerdict =
-  | { readonly valid: true; readonly expiresIn: number }
-  | { readonly valid: false; readonly reason: "expired" | "signature" };
+export type TileTokenVerdict = ValidTileToken | InvalidTileToken;
+
+export interface ValidTileToken {
+  readonly valid: true;
+  /** Whole seconds. */
+  readonly expiresIn: number;
+  /** What it opens. Absent: no dataset of this installation, but of another that signs with the same key. */
+  readonly dataset?: Dataset | undefined;
+}
+
+export interface InvalidTileToken {
+  readonly valid: false;
+  /** The first of these that is so. Those of deleted datasets are revoked. */
+  readonly reason: "expired" | "signature" | "revoked";
+}
+
+/** A tile token as it stands in a URL. */
+export interface SentTileToken {
+  readonly sig: string;
+  /** Unix seconds. */
+  readonly exp: number;
+  readonly scope: string;
+}
 
 /** Is called before anything is waited for. What it throws refuses the call. */
 export type BeforeWaiting = () => void;
@@ -77,12 +97,16 @@ export interface TileTokens {
   ): TileTokenBatch | Promise<TileTokenBatch>;
   /** @throws DomainError with the kind of the refusal, by promise too. */
   get(caller: Caller, id: string, beforeWaiting?: BeforeWaiting): SingleTileToken | Promise<SingleTileToken>;
-  /** Expiry is checked first, then the signature against every key of the ring. */
-  verify(token: { sig: string; exp: number; scope: string }): TileTokenVerdict;
+  /**
+   * Expiry is checked first, then the signature against every key of the ring, and only for who could sign, what was revoked.
+   * @throws DomainError unavailable, by promise, when that can't be told now.
+   */
+  verify(token: SentTileToken, beforeWaiting?: BeforeWaiting): TileTokenVerdict | Promise<TileTokenVerdict>;
 }
 
 export interface TileTokensOptions extends Pick<SecondMemoOptions, "generation"> {
   readonly datasets: DatasetCache;
+  readonly scopes: ScopeCache;
   readonly keyRing: SigningKeyRing;
   readonly lifetime: TokenLifetime;
   readonly clock: Clock;
@@ -132,7 +156,7 @@ const DECOY: ProtectedDataset = {
 };
 
 export function createTileTokens(options: TileTokensOptions): TileTokens {
-  const { datasets, keyRing, lifetime, clock, generation } = options;
+  const { datasets, scopes, keyRing, lifetime, clock, generation } = options;
   // A signature is the same within a window. Kept beside the dataset that it was made of: a changed one is another object.
   const minted = createAttachment<Dataset, TileToken>();
   const knownAt = createSecondMemo<string, Known>({
@@ -144,7 +168,7 @@ export function createTileTokens(options: TileTokensOptions): TileTokens {
   let batches = 0;
 
   function mint(dataset: Dataset, now: number): TileToken {
-    const exp = expiryAt(now, lifetime);
+    const exp = expiryAt(now, lifetime, dataset.revokedUntilExp);
     const known = minted.of(dataset);
     if (known?.exp === exp && known.expiresIn === exp - now) return known;
     const { scope } = dataset;
@@ -228,13 +252,37 @@ export function createTileTokens(options: TileTokensOptions): TileTokens {
       const answer = batch(caller, [id], beforeWaiting);
       return answer instanceof Promise ? answer.then(onlyToken) : onlyToken(answer);
     },
-    verify({ sig, exp, scope }) {
+    verify({ sig, exp, scope }, beforeWaiting) {
       const now = unixSeconds(clock());
       if (exp <= now) return { valid: false, reason: "expired" };
       if (!keyRing.verifies(scope, exp, sig)) return { valid: false, reason: "signature" };
-      return { valid: true, expiresIn: exp - now };
+      const expiresIn = exp - now;
+      const id = scopes.known(scope);
+      const dataset = id === undefined ? undefined : datasets.known(id);
+      if (dataset !== undefined) return standing(dataset, exp, expiresIn);
+      beforeWaiting?.();
+      return findOwner(scope).then((owner) =>
+        owner === undefined ? { valid: true, expiresIn } : standing(owner, exp, expiresIn),
+      );
     },
   };
+
+  /** @returns Whose scope it is; undefined if it is nobody's. */
+  async function findOwner(scope: string): Promise<Dataset | "deleted" | undefined> {
+    const id = await scopes.lookUp(scope);
+    if (id === undefined) return undefined;
+    const dataset = (await datasets.lookUp([id], () => true)).get(id);
+    if (dataset === null)
+      throw unavailable("the database", new Error("the scope's dataset can't be looked up"));
+    return dataset ?? "deleted";
+  }
+}
+
+function standing(dataset: Dataset | "deleted", exp: number, expiresIn: number): TileTokenVerdict {
+  if (dataset === "deleted" || exp <= (dataset.revokedUntilExp ?? 0)) {
+    return { valid: false, reason: "revoked" };
+  }
+  return { valid: true, expiresIn, dataset };
 }
 
 function onlyToken({ outcomes, isForEverybody }: TileTokenBatch): SingleTileToken {

@@ -49,6 +49,7 @@ export const datasetEntity: CachedEntity<
       format: text,
     }),
     cacheVersion: number,
+    revokedUntilExp: optional(number),
     revision: number,
     created: time,
     changed: time,
@@ -79,27 +80,30 @@ export const datasetEntity: CachedEntity<
     known: (id) => cache.peek(id),
   }),
 
-  noting(writes, note) {
-    const noteSaved = (dataset: Dataset) => note(dataset.id, writtenOf(dataset));
-    return {
-      ...writes,
-      async save(datasets) {
-        await writes.save(datasets);
-        datasets.forEach(noteSaved);
-      },
-      async saveOver(datasets, lay, onSaved) {
-        const saved: Dataset[] = [];
-        const layAndKeep: typeof lay = (...laying) => {
-          const laid = lay(...laying);
-          saved.push(laid);
-          return laid;
-        };
-        await writes.saveOver(datasets, layAndKeep, onSaved);
-        saved.forEach(noteSaved);
-      },
-    };
-  },
+  noting: (writes, note) => followSaved(writes, (dataset) => note(dataset.id, writtenOf(dataset))),
 };
+
+/** `writes`, of which `onSaved` hears every dataset that they saved. */
+export const followSaved = (
+  writes: DatasetTransaction,
+  onSaved: (dataset: Dataset) => void,
+): DatasetTransaction => ({
+  ...writes,
+  async save(datasets) {
+    await writes.save(datasets);
+    datasets.forEach(onSaved);
+  },
+  async saveOver(datasets, lay, onProgress) {
+    const saved: Dataset[] = [];
+    const layAndKeep: typeof lay = (...laying) => {
+      const laid = lay(...laying);
+      saved.push(laid);
+      return laid;
+    };
+    await writes.saveOver(datasets, layAndKeep, onProgress);
+    saved.forEach(onSaved);
+  },
+});
 
 const writtenOf = (dataset: Dataset): Written<Dataset> => ({
   revision: dataset.revision,

@@ -1,3 +1,4 @@
+import { unixSeconds } from "../../domain/clock.js";
 import type {
   Bounds,
   Dataset,
@@ -36,6 +37,7 @@ const COLUMNS: Columns<DatasetRow> = {
   tileSize: ["tile_size", "int4"],
   format: ["format", "text"],
   cacheVersion: ["cache_version", "int4"],
+  revokedUntilExp: ["revoked_until_exp", "timestamptz"],
   revision: ["revision", "int4"],
   created: ["created", "timestamptz"],
   changed: ["changed", "timestamptz"],
@@ -80,6 +82,19 @@ export function createPrismaDatasetStore(database: Pick<Database, "prisma" | "re
         if (dataset.revision > 0) datasets.set(dataset.id, dataset);
       }
       return datasets;
+    },
+    readIdByScope: async (scope) => {
+      const row = await database.prisma.dataset.findUnique({ where: { scope }, select: { id: true } });
+      return row?.id;
+    },
+    readRevocations: async (nowSeconds) => {
+      const rows = await database.prisma.dataset.findMany({
+        where: { revokedUntilExp: { gt: timeOf(nowSeconds) } },
+        select: { scope: true, revokedUntilExp: true },
+      });
+      return rows.flatMap(({ scope, revokedUntilExp }) =>
+        revokedUntilExp === null ? [] : [{ scope, untilExp: unixSeconds(revokedUntilExp) }],
+      );
     },
     list: async (accountId, page) => {
       const { position, order } = pageArguments(page);
@@ -156,7 +171,7 @@ async function replace(client: Statements, rows: readonly DatasetRow[]): Promise
 }
 
 function toRow(dataset: Dataset): DatasetRow {
-  const { raster, tableName = null, owner = null, deleted = null, ...same } = dataset;
+  const { raster, tableName = null, owner = null, revokedUntilExp, deleted = null, ...same } = dataset;
   const { tileUrlTemplate = null, bounds = [], minzoom, maxzoom, tileSize, format } = raster;
   return {
     ...same,
@@ -170,6 +185,7 @@ function toRow(dataset: Dataset): DatasetRow {
     maxzoom,
     tileSize,
     format,
+    revokedUntilExp: revokedUntilExp === undefined ? null : timeOf(revokedUntilExp),
     deleted,
   };
 }
@@ -197,12 +213,15 @@ function toDataset(row: DatasetRow): Dataset {
       format: row.format,
     },
     cacheVersion: row.cacheVersion,
+    ...(row.revokedUntilExp === null ? {} : { revokedUntilExp: unixSeconds(row.revokedUntilExp) }),
     revision: row.revision,
     created: row.created,
     changed: row.changed,
     ...(row.deleted === null ? {} : { deleted: row.deleted }),
   };
 }
+
+const timeOf = (unixSeconds: number): Date => new Date(unixSeconds * 1000);
 
 function toBounds([west, south, east, north]: readonly number[]): Bounds | undefined {
   if (west === undefined || south === undefined || east === undefined || north === undefined)

@@ -67,7 +67,7 @@ test("what isn't ours, or not of this version, is a miss", () => {
     "",
     "x",
     text.slice(0, -1),
-    text.replace(/^1:/, "2:"),
+    text.replace(/^2:/, "1:"),
     text.replace('"public"', '"everybody"'),
     text.replace("[]", "[1]"),
   ]) {

@@ -3,8 +3,13 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { canStartRedis, startRedis } from "../../../harness/servers.mjs";
 import type { Account } from "../../../src/domain/accounts/account.js";
 import type { ApiKey } from "../../../src/domain/api-keys/api-key.js";
+import { systemClock } from "../../../src/domain/clock.js";
 import type { Dataset } from "../../../src/domain/datasets/dataset.js";
+import { OPERATOR } from "../../../src/domain/identity/principal.js";
 import { ConcurrentChangeError } from "../../../src/domain/store.js";
+import { createSigningKeyRing } from "../../../src/domain/tile-tokens/key-ring.js";
+import { createTileTokenRevocations } from "../../../src/domain/tile-tokens/revocations.js";
+import { createTileTokens } from "../../../src/domain/tile-tokens/tile-tokens.js";
 import { eventually } from "../../harness/eventually.js";
 import { createTestDatabase, postgresUrl, type TestDatabase } from "../../harness/postgres.js";
 import { redisUrl } from "../../harness/redis.js";
@@ -112,6 +117,45 @@ describe.skipIf(!postgresUrl() || !redisUrl())("two replicas on one PostgreSQL a
     await eventually(async () => (await there.serviceTokens.lookUp(secretHash))?.revoked !== undefined);
   });
 
+  const lifetime = { ttlSeconds: 900, minValiditySeconds: 60 };
+  const keyRing = createSigningKeyRing(["a key of both replicas"]);
+  const tileTokensOf = ({ datasets, scopes, generation }: Replica) =>
+    createTileTokens({ datasets, scopes, generation, keyRing, lifetime, clock: systemClock });
+  const revoke = (replica: Replica, { id }: Dataset) =>
+    createTileTokenRevocations({ ...replica, lifetime, clock: systemClock }).revoke(OPERATOR, id);
+
+  test("tokens that are revoked on one are refused by the other, which signs later ones at once", async () => {
+    const tileTokens = tileTokensOf(there);
+    const mint = async () => (await tileTokens.get([], dataset.id)).token;
+    const dataset = newDataset(account.id);
+    await saveDatasets(here, dataset);
+    const token = await mint();
+    expect(await tileTokens.verify(token)).toMatchObject({ valid: true, dataset: { id: dataset.id } });
+    const revokedUntilExp = await revoke(here, dataset);
+    await eventually(async () => !(await tileTokens.verify(token)).valid);
+    expect((await mint()).exp).toBe(revokedUntilExp + 1);
+    expect(await tileTokens.verify(await mint())).toMatchObject({ valid: true });
+  });
+
+  test("a token of a replica that was reading the old row is refused, too", async () => {
+    const dataset = newDataset(account.id);
+    await saveDatasets(here, dataset);
+    await forget(dataset.id);
+    const slow = await openReplica(database.url, redisUrl());
+    const tileTokens = tileTokensOf(slow);
+    const { hasRead, release } = holdReads(slow.database, "readJson");
+    const answer = tileTokens.get([], dataset.id);
+    await hasRead;
+    const revokedUntilExp = await revoke(here, dataset);
+    release();
+    const { token } = await answer;
+    expect(token.exp).toBeLessThanOrEqual(revokedUntilExp);
+    for (const replica of [here, there, slow]) {
+      await eventually(async () => !(await tileTokensOf(replica).verify(token)).valid);
+    }
+    await slow[Symbol.asyncDispose]();
+  });
+
   test("a slow reader of the old row can't put it back over the new one, here or in Redis", async () => {
     const dataset = newDataset(account.id);
     await saveDatasets(here, dataset);
@@ -126,7 +170,7 @@ describe.skipIf(!postgresUrl() || !redisUrl())("two replicas on one PostgreSQL a
 
     await eventually(async () => (await seen(slow, dataset))?.visibility === "private");
     const [key = ""] = await redis.keys(`*:dataset:${dataset.id}`);
-    expect(await redis.get(key)).toMatch(/^1:2:/);
+    expect(await redis.get(key)).toMatch(/^2:2:/);
     await slow[Symbol.asyncDispose]();
   });
 
@@ -170,8 +214,8 @@ describe.skipIf(!postgresUrl() || !redisUrl())("two replicas on one PostgreSQL a
     const [key = ""] = await redis.keys(`*:dataset:${dataset.id}`);
     for (const broken of [
       "2:1:1800000000000:[]",
-      "1:1:1900000000000:[1,2]",
-      "1:1:1900000000000:{",
+      "2:1:1900000000000:[1,2]",
+      "2:1:1900000000000:{",
       "garbage",
       "",
     ]) {

@@ -3,6 +3,7 @@ import { accountEntity } from "../../../src/stores/cache/account.js";
 import { apiKeyEntity } from "../../../src/stores/cache/api-key.js";
 import { datasetEntity } from "../../../src/stores/cache/dataset.js";
 import { serialize } from "../../../src/stores/cache/entry.js";
+import { scopeEntity } from "../../../src/stores/cache/scope.js";
 import { serviceTokenEntity } from "../../../src/stores/cache/service-token.js";
 
 const at = (second: number) => new Date(Date.UTC(2026, 10, 21, 10, 0, second, 123));
@@ -29,6 +30,7 @@ const dataset = {
     format: "webp",
   },
   cacheVersion: 5,
+  revokedUntilExp: 1_800_000_900,
   revision: 6,
   created: at(1),
   changed: at(2),
@@ -72,24 +74,29 @@ test.each([
   [
     "a dataset",
     serialize({ revision: 6, readAt: 5, value: dataset }, datasetEntity.codec),
-    '1:6:5:["dddddddd-0000-4000-8000-000000000004","aaaaaaaa-0000-4000-8000-000000000001","raster","title","table","scope","restricted","draft","owner",["role"],["subject"],"/{z}/{x}/{y}",[-1,-2,3,4.5],1,2,512,"webp",5,6,1795255201123,1795255202123]',
+    '2:6:5:["dddddddd-0000-4000-8000-000000000004","aaaaaaaa-0000-4000-8000-000000000001","raster","title","table","scope","restricted","draft","owner",["role"],["subject"],"/{z}/{x}/{y}",[-1,-2,3,4.5],1,2,512,"webp",5,1800000900,6,1795255201123,1795255202123]',
   ],
   [
     "an API key",
     serialize({ revision: 9, readAt: 5, value: apiKey }, apiKeyEntity.codec),
-    '1:9:5:["cccccccc-0000-4000-8000-000000000003","aaaaaaaa-0000-4000-8000-000000000001","name","description","agent",["origin"],false,1795255201123,["dddddddd-0000-4000-8000-000000000004"],"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=","AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=",1795255203123,1795255204123,1795255205123,1795255206123,9,7,8,1795255202123,"AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM=","BAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQ="]',
+    '2:9:5:["cccccccc-0000-4000-8000-000000000003","aaaaaaaa-0000-4000-8000-000000000001","name","description","agent",["origin"],false,1795255201123,["dddddddd-0000-4000-8000-000000000004"],"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=","AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=",1795255203123,1795255204123,1795255205123,1795255206123,9,7,8,1795255202123,"AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM=","BAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQ="]',
   ],
   [
     "a service token",
     serialize({ revision: 2, readAt: 5, value: serviceToken }, serviceTokenEntity.codec),
-    '1:2:5:["bbbbbbbb-0000-4000-8000-000000000002","aaaaaaaa-0000-4000-8000-000000000001","name","AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=",1795255201123,1795255202123,1795255203123]',
+    '2:2:5:["bbbbbbbb-0000-4000-8000-000000000002","aaaaaaaa-0000-4000-8000-000000000001","name","AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=",1795255201123,1795255202123,1795255203123]',
   ],
   [
     "an account",
     serialize({ revision: 1, readAt: 5, value: account }, accountEntity.codec),
-    '1:1:5:["aaaaaaaa-0000-4000-8000-000000000001","name",1795255201123]',
+    '2:1:5:["aaaaaaaa-0000-4000-8000-000000000001","name",1795255201123]',
   ],
-  ["what is gone", serialize({ revision: 7, readAt: 5, value: undefined }, accountEntity.codec), "1:7:5:"],
-])("format version 1 of %s is this text", (_, text, pinned) => {
+  [
+    "a scope",
+    serialize({ revision: 1, readAt: 5, value: { id: dataset.id } }, scopeEntity.codec),
+    '2:1:5:["dddddddd-0000-4000-8000-000000000004"]',
+  ],
+  ["what is gone", serialize({ revision: 7, readAt: 5, value: undefined }, accountEntity.codec), "2:7:5:"],
+])("format version 2 of %s is this text", (_, text, pinned) => {
   expect(text).toBe(pinned);
 });
