@@ -5,6 +5,7 @@ ARG NODE_IMAGE=node:22-bookworm-slim
 FROM ${NODE_IMAGE} AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
+COPY packages/verify/package.json ./packages/verify/package.json
 RUN npm ci
 COPY . .
 RUN npm run build
@@ -12,6 +13,7 @@ RUN npm run build
 FROM ${NODE_IMAGE} AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
+COPY packages/verify/package.json ./packages/verify/package.json
 # Optional ones are build tools of 240 MB that the database client names as peers: prisma and typescript.
 RUN npm ci --omit=dev --omit=optional --ignore-scripts
 
@@ -24,6 +26,8 @@ RUN install --directory --owner=node --group=node --mode=0700 /data
 WORKDIR /app
 COPY --from=dependencies /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
+COPY --from=build /app/packages/verify/dist ./packages/verify/dist
+COPY packages/verify/package.json ./packages/verify/package.json
 COPY package.json LICENSE ./
 COPY prisma/migrations ./prisma/migrations
 COPY proto ./proto

@@ -1,4 +1,5 @@
-// Generates src/gen (never committed): Protobuf code from proto/, the Prisma client from prisma/.
+// Makes what src/ is checked and built against, all of it never committed: src/gen, with Protobuf code from proto/ and the Prisma
+// client from prisma/, and packages/*/dist.
 // Works offline: third-party .proto sources are assembled from installed packages, and Prisma's
 // schema engine, which `prisma generate` would download and not use, is replaced by a placeholder.
 import { execFileSync } from "node:child_process";
@@ -25,6 +26,11 @@ function printIndex() {
   const ours = readdirSync(join(generated, "tilegate/v1")).map((name) => `tilegate/v1/${name}`);
   const modules = [...ours.sort(), "google/rpc/error_details_pb.ts"];
   return modules.map((path) => `export * from "./${path.replace(/\.ts$/, ".js")}";\n`).join("");
+}
+
+for (const name of readdirSync(join(root, "packages"))) {
+  const compiler = join(root, "node_modules/.bin/tsc");
+  execFileSync(compiler, ["-p", join("packages", name)], { cwd: root, stdio: "inherit" });
 }
 
 rmSync(thirdParty, { recursive: true, force: true });

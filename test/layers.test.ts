@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 
 const src = fileURLToPath(new URL("../src", import.meta.url));
+const packages = fileURLToPath(new URL("../packages", import.meta.url));
 
 /** What each folder may import of the others. Only compose/ and the command line put them together. */
 const ALLOWED: Record<string, string[]> = {
@@ -59,12 +60,12 @@ interface Import {
   readonly from: string;
 }
 
-function importsOf(folder: string): Import[] {
-  return readdirSync(join(src, folder), { recursive: true, encoding: "utf8" })
+function importsOf(folder: string, root = src): Import[] {
+  return readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
     .filter((name) => name.endsWith(".ts"))
     .flatMap((name) => {
       const file = join(folder, name);
-      const text = readFileSync(join(src, file), "utf8");
+      const text = readFileSync(join(root, file), "utf8");
       return [...text.matchAll(/(?:^import|\bfrom|\bimport\()\s*"([^"]+)"/gm)].map(([, from = ""]) => ({
         file,
         from,
@@ -119,6 +120,31 @@ test("json/ imports nothing", () => {
 });
 
 test("domain/ computes, and does no I/O: of packages it imports only these", () => {
-  const packages = importsOf("domain").filter(({ from }) => !from.startsWith("."));
-  expect(packages.filter(({ from }) => !/^node:(crypto|zlib|net)$/.test(from))).toEqual([]);
+  const imports = importsOf("domain").filter(({ from }) => !from.startsWith("."));
+  const strangers = imports.filter(
+    ({ from }) => !/^(node:(crypto|zlib|net)|#tile-paths|#tile-request)$/.test(from),
+  );
+  expect(strangers).toEqual([]);
+});
+
+/** Who may know of the modules that src/ shares with packages/. */
+const SHARED: Record<string, string[]> = {
+  "#tile-paths": ["domain", "config"],
+  "#tile-request": ["domain"],
+};
+
+test("what packages/ shares with src/ are these modules, for these folders", () => {
+  const { imports } = JSON.parse(readFileSync(join(packages, "../package.json"), "utf8"));
+  expect(Object.keys(imports)).toEqual(Object.keys(SHARED));
+  const strangers = Object.keys(ALLOWED)
+    .flatMap((folder) => importsOf(folder).map((found) => ({ folder, ...found })))
+    .filter(({ from }) => from.startsWith("#") || /^@?tilegate\b|\bpackages\//.test(from))
+    .filter(({ folder, from }) => !SHARED[from]?.includes(folder));
+  expect(strangers).toEqual([]);
+});
+
+test("packages/verify imports nothing but its own files, so that any runtime has all that it needs", () => {
+  const imports = importsOf("verify/src", packages);
+  expect(imports.filter(({ from }) => !/^\.\/[\w-]+\.js$/.test(from))).toEqual([]);
+  expect(imports.length).toBeGreaterThan(0);
 });

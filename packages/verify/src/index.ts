@@ -1,0 +1,1 @@
+export { compileTilePaths, type NamedTiles, PRESETS, type TilePaths } from "./tile-paths.js";
