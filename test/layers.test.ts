@@ -94,7 +94,16 @@ test("every folder is told of", () => {
 });
 
 /** The domain's folders: each may know those before it. */
-const DOMAIN = ["identity", "accounts", "datasets", "access", "api-keys", "tile-tokens", "authentication"];
+const DOMAIN = [
+  "identity",
+  "accounts",
+  "datasets",
+  "access",
+  "api-keys",
+  "tile-tokens",
+  "authentication",
+  "tile-requests",
+];
 
 test("no arrow between the domain's folders runs back up", () => {
   const folders = readdirSync(join(src, "domain"), { withFileTypes: true })

@@ -3,6 +3,7 @@ import { createRegistry } from "@bufbuild/protobuf";
 import { createConnectRouter } from "@connectrpc/connect";
 import { createAuthenticator } from "../domain/authentication/authenticator.js";
 import type { JwtVerifier } from "../domain/authentication/jwt.js";
+import { createTileRequests } from "../domain/tile-requests/tile-requests.js";
 import { createSigningKeyRing } from "../domain/tile-tokens/key-ring.js";
 import { createTileTokens } from "../domain/tile-tokens/tile-tokens.js";
 import { createAnswerHeaders, SAME_ORIGIN } from "../front/answer-headers.js";
@@ -11,9 +12,13 @@ import { isGone } from "../front/body.js";
 import { type Call, createCalls } from "../front/call.js";
 import { createCallReserves } from "../front/call-limits.js";
 import { createCallers } from "../front/callers.js";
+import { createClientAddresses } from "../front/client-address.js";
+import { createCors } from "../front/cors.js";
 import { createCallLog } from "../front/observe.js";
+import { createOriginalRequests } from "../front/original-request.js";
 import { isUnambiguous, NO_QUERY, pathOf, queryOf } from "../front/request-target.js";
 import type { Target } from "../front/target.js";
+import { Authorization } from "../gen/proto/envoy/service/auth/v3/external_auth_pb.js";
 import {
   BadRequestSchema,
   ErrorInfoSchema,
@@ -25,6 +30,7 @@ import { ApiKeyService } from "../gen/proto/tilegate/v1/api_key_service_pb.js";
 import { DatasetService } from "../gen/proto/tilegate/v1/dataset_service_pb.js";
 import { TileTokenService } from "../gen/proto/tilegate/v1/tile_token_service_pb.js";
 import type { JwtVerifierOptions } from "../jwt/jwt-verifier.js";
+import { createForwardAuth, FORWARD_AUTH_PATH } from "../rest/forward-auth.js";
 import { createGeoLensRoutes } from "../rest/geolens.js";
 import { createHealthRoutes } from "../rest/health.js";
 import { createMapTilerRoutes } from "../rest/maptiler.js";
@@ -34,6 +40,7 @@ import { createRestRouter } from "../rest/router.js";
 import { createAccountService } from "../rpc/account-service.js";
 import { createRpcAdapter } from "../rpc/adapter.js";
 import { createApiKeyService } from "../rpc/api-key-service.js";
+import { createAuthorizationService } from "../rpc/authorization-service.js";
 import { acceptCompression } from "../rpc/compression.js";
 import { createDatasetService } from "../rpc/dataset-service.js";
 import { MAX_DEADLINE_MS } from "../rpc/deadline.js";
@@ -48,7 +55,12 @@ import { isRpcPath, refuseUnknownRpc } from "../rpc/unknown-rpc.js";
 import { createIdReader } from "../schema/id-reader.js";
 import { compileRules } from "../schema/validate.js";
 import { createHealth, WATCHES } from "../server/health.js";
-import { type HttpHandler, hasUsableAuthority, setHeaders } from "../server/http-handler.js";
+import {
+  type HttpHandler,
+  type HttpRequest,
+  hasUsableAuthority,
+  setHeaders,
+} from "../server/http-handler.js";
 import type { CallClass } from "../server/limits.js";
 import { createReflection, REFLECTIONS } from "../server/reflection.js";
 import { discardBody } from "../server/unread-body.js";
@@ -104,6 +116,8 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
     clock,
   });
 
+  const addresses = createClientAddresses(config.server.trustedProxies);
+
   let serving = false;
   const health = createHealth({ services: SERVICES.map(({ typeName }) => typeName) });
   const notReady = async () => {
@@ -123,6 +137,14 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
     ...createHealthRoutes(notReady, () => stores.degraded()),
   ];
   const rest = createRestRouter({ routes: restRoutes, headersFor, log });
+
+  const tileRequests = createTileRequests({
+    tileTokens,
+    datasets: stores.datasets,
+    scopes: stores.scopes,
+    tilePaths: config.forwardAuth.tilePaths,
+  });
+  const callers = createCallers({ authenticator, generation, clock });
 
   const router = createConnectRouter({
     acceptCompression,
@@ -148,6 +170,14 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
     interceptors,
     readMaxBytes: MAX_BATCH_BYTES,
   });
+  router.service(
+    Authorization,
+    createAuthorizationService({
+      ...{ tileRequests, callers, addresses, clock, log },
+      cors: createCors({ origins: config.server.corsOrigins, common: [] }),
+    }),
+    { interceptors },
+  );
   health.register(router);
   const framework = createRpcAdapter(router.handlers, log);
   const hot = createUnary({
@@ -177,7 +207,16 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
     return [path, target] as const;
   });
 
-  const callers = createCallers({ authenticator, generation, clock });
+  const forwardAuth = createForwardAuth({
+    tileRequests,
+    readOriginal: createOriginalRequests({ addresses, uriHeader: config.forwardAuth.uriHeader }),
+    rateLimitStatus: config.forwardAuth.rateLimitStatus,
+    corsOrigins: config.server.corsOrigins,
+    log,
+  });
+  const restTarget = (request: HttpRequest, path: string): Target =>
+    path === FORWARD_AUTH_PATH ? forwardAuth(request) : rest(request.method, path);
+
   const begin = createCalls({
     callers,
     generation,
@@ -200,14 +239,9 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
       const path = pathOf(request);
       const rpc = rpcs.get(path) ?? (isRpcPath(path) ? unknownRpc : undefined);
       const isSound = isUnambiguous(request) && (rpc === undefined || hasUsableAuthority(request));
-      const target = isSound ? (rpc ?? rest(request.method, path)) : malformed;
-      const call = begin(
-        request,
-        response,
-        exchange,
-        target.kind,
-        rpc === undefined ? queryOf(request) : NO_QUERY,
-      );
+      const target = isSound ? (rpc ?? restTarget(request, path)) : malformed;
+      const query = target.query ?? (rpc === undefined ? queryOf(request) : NO_QUERY);
+      const call = begin(request, response, exchange, target.kind, query);
       if (target.kind.headers.isPreflight(request)) allow(call);
       else target.answer(call);
     };

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import * as forwardAuth from "./forward-auth.js";
 import * as identity from "./identity.js";
 import * as processes from "./processes.js";
 import { ConfigError, readSettings, type Settings, type Values } from "./read.js";
@@ -14,6 +15,7 @@ export const variables = {
   ...secrets.variables,
   ...tokens.variables,
   ...identity.variables,
+  ...forwardAuth.variables,
   ...processes.variables,
 };
 
@@ -28,12 +30,15 @@ const toConfig = (values: Values<typeof variables>) => ({
   ...secrets.toConfig(values),
   ...tokens.toConfig(values),
   ...identity.toConfig(values),
+  ...forwardAuth.toConfig(values),
   ...processes.toConfig(values),
 });
 
 /** What is wrong between variables. Looks at what was set, so that a malformed one hides nothing here. */
 const conflicts = (settings: Settings<VariableName>): string[] =>
-  [tokens, secrets, processes, identity, server].flatMap((feature) => feature.conflicts(settings));
+  [tokens, secrets, processes, identity, forwardAuth, server].flatMap((feature) =>
+    feature.conflicts(settings),
+  );
 
 /** @throws ConfigError with all problems. */
 export function readConfig(env: NodeJS.ProcessEnv): Config {

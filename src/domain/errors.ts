@@ -19,6 +19,7 @@ export const ERROR_REASONS = {
   NOT_A_MANAGER: "permission_denied",
   NOT_AN_ADMINISTRATOR: "permission_denied",
   NOT_THE_OPERATOR: "permission_denied",
+  NOT_A_TRUSTED_PROXY: "permission_denied",
   DATASET_PERMISSION_DENIED: "permission_denied",
   NOT_FOUND: "not_found",
   DATASET_NOT_FOUND: "not_found",

@@ -8,7 +8,9 @@ export interface CorsOptions {
   readonly common: HeaderList;
 }
 
-const exposedHeaders = [...cors.exposedHeaders, "Retry-After", "X-Request-Id"].join(", ");
+const exposedHeaders = [...cors.exposedHeaders, "Retry-After", "X-Request-Id", "X-Tilegate-Reason"].join(
+  ", ",
+);
 const preflightHeaders = [
   ["access-control-allow-methods", [...cors.allowedMethods, "DELETE"].join(", ")],
   [
@@ -19,11 +21,14 @@ const preflightHeaders = [
   ["access-control-max-age", "7200"],
 ].flat();
 
+/** Of a request, what tells whose page sent it. */
+export type AskedByPage = Pick<HttpRequest, "method" | "headers">;
+
 /** The headers by which browsers let a page call and read the answer. Never credentials, so cookies play no part. */
 export interface Cors {
-  isPreflight(request: HttpRequest): boolean;
+  isPreflight(request: AskedByPage): boolean;
   /** Of the answer to this request, preflight or not, with the common ones. */
-  headersOf(request: HttpRequest): HeaderList;
+  headersOf(request: AskedByPage): HeaderList;
 }
 
 export function createCors({ origins, common }: CorsOptions): Cors {

@@ -53,7 +53,10 @@ export interface SentCredentials extends Credentials {
 }
 
 /** @param query Where its `key` counts like an `X-Api-Key`. */
-export function readCredentials({ rawHeaders }: HttpRequest, query: URLSearchParams): SentCredentials {
+export function readCredentials(
+  { rawHeaders }: Pick<HttpRequest, "rawHeaders">,
+  query: URLSearchParams,
+): SentCredentials {
   const values: (string | undefined)[] = NO_VALUES.slice();
   for (let line = 0; line < rawHeaders.length; line += 2) {
     const name = rawHeaders[line] ?? "";

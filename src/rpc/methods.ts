@@ -7,6 +7,7 @@ import {
 } from "../domain/identity/management.js";
 import type { Caller } from "../domain/identity/principal.js";
 import { type AnswerPolicy, CROSS_ORIGIN, SAME_ORIGIN } from "../front/answer-headers.js";
+import { Authorization } from "../gen/proto/envoy/service/auth/v3/external_auth_pb.js";
 import { Health } from "../gen/proto/grpc/health/v1/health_pb.js";
 import { AccountService } from "../gen/proto/tilegate/v1/account_service_pb.js";
 import { ApiKeyService } from "../gen/proto/tilegate/v1/api_key_service_pb.js";
@@ -99,6 +100,9 @@ const ofAccounts: RulesOf<typeof AccountService> = {
   revokeServiceToken: ADMINISTRATORS,
 };
 
+/** Whose request it is that Envoy asks about, the message tells; Envoy itself needs no credential, but TRUSTED_PROXIES. */
+const ofAuthorization: RulesOf<typeof Authorization> = { check: { ...OPEN, policy: SAME_ORIGIN } };
+
 const ofHealth: RulesOf<typeof Health> = { check: PROBE, list: PROBE, watch: PROBE };
 
 /** The services of the contract: those that health reports on and reflection lists. */
@@ -107,6 +111,7 @@ export const SERVICES: readonly DescService[] = [
   ApiKeyService,
   DatasetService,
   AccountService,
+  Authorization,
 ];
 
 const methodsOf = <Service extends DescService>(
@@ -124,5 +129,6 @@ export const RPC_METHODS: readonly RpcMethod[] = [
   ...methodsOf(ApiKeyService, ofApiKeys),
   ...methodsOf(DatasetService, ofDatasets),
   ...methodsOf(AccountService, ofAccounts),
+  ...methodsOf(Authorization, ofAuthorization),
   ...methodsOf(Health, ofHealth),
 ];

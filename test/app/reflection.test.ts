@@ -16,6 +16,7 @@ test("reflection lists every service that is served, health too, so that clients
     names.push(...messageResponse.value.service.map(({ name }) => name));
   }
   expect(names.toSorted()).toEqual([
+    "envoy.service.auth.v3.Authorization",
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",

@@ -46,8 +46,12 @@ const DATASETS: DatasetInput[] = [
   { ...aVectorDataset, id: DRAFT, tableName: "drafts", status: "draft" },
 ];
 
-export async function startWithDatasets(env: Record<string, string> = {}): Promise<TestApp> {
-  const app = await startEmbeddedTestApp(env);
+/** @param start Default: over an embedded database. */
+export async function startWithDatasets(
+  env: Record<string, string> = {},
+  start = startEmbeddedTestApp,
+): Promise<TestApp> {
+  const app = await start(env);
   await app.useCases.accounts.create(OPERATOR, { id: ACCOUNT, name: "acme" });
   await app.useCases.datasets.upsert(OPERATOR, ACCOUNT, DATASETS);
   return app;

@@ -53,6 +53,7 @@ test("an empty environment is the embedded service on loopback, its secrets left
     tokens: { ttlSeconds: 900, minValiditySeconds: 60, tenancy: "single" },
     cacheTtlSeconds: 60,
     adminRole: "admin",
+    forwardAuth: { tilePaths: ["geolens", "martin"], rateLimitStatus: 429 },
     seedDemo: true,
     workers: 1,
     shutdownDelaySeconds: 0,
@@ -359,5 +360,37 @@ test("who is behind a proxy is asked of those on loopback only, unless others ar
   expect(readConfig(named).server.trustedProxies).toEqual(["10.0.0.0/8", "2001:db8::7"]);
   expect(problemsOf({ TRUSTED_PROXIES: "10.0.0.0/8,proxy.example" })).toEqual([
     "TRUSTED_PROXIES, item 2: must be an IP address or a range such as 10.0.0.0/8",
+  ]);
+});
+
+test("paths of tiles are presets and templates, which are checked", () => {
+  const of = (env: NodeJS.ProcessEnv) => readConfig(env).forwardAuth;
+  expect(of({ TILE_PATHS: "pmtiles, /t/{table}/{z}/{x}/{y}.pbf" }).tilePaths).toEqual([
+    "pmtiles",
+    "/t/{table}/{z}/{x}/{y}.pbf",
+  ]);
+  const problem = "must be a preset or a template such as /t/{table}/{z}/{x}/{y}.pbf";
+  expect(problemsOf({ TILE_PATHS: "martin,mapbox,/t/{z},t/{table}" })).toEqual([
+    `TILE_PATHS, item 2: ${problem}`,
+    `TILE_PATHS, item 3: ${problem}`,
+    `TILE_PATHS, item 4: ${problem}`,
+  ]);
+});
+
+test("with several accounts a template of a table needs its account, too: its name alone could be anybody's", () => {
+  const multi = { TENANCY: "multi" };
+  expect(
+    problemsOf({ ...multi, TILE_PATHS: "martin,/t/{table}/{z}/{x}/{y},/r/{dataset}/{z}/{x}/{y}" }),
+  ).toEqual(["TILE_PATHS, item 2: needs {account} beside the table, with TENANCY=multi"]);
+  expect(problemsOf({ ...multi, TILE_PATHS: "/{account}/{table}/{z}/{x}/{y}" })).toEqual([]);
+  expect(problemsOf(multi)).toEqual([]);
+});
+
+test("the header that tells the original URI, and the status of too many uses, are as the proxy needs them", () => {
+  const env = { FORWARD_AUTH_URI_HEADER: "X-Original-URI", FORWARD_AUTH_RATE_LIMIT_STATUS: "403" };
+  expect(readConfig(env).forwardAuth).toMatchObject({ uriHeader: "x-original-uri", rateLimitStatus: 403 });
+  expect(problemsOf({ FORWARD_AUTH_URI_HEADER: "X_Uri", FORWARD_AUTH_RATE_LIMIT_STATUS: "500" })).toEqual([
+    "FORWARD_AUTH_URI_HEADER: must be a header's name, such as X-Original-URI",
+    "FORWARD_AUTH_RATE_LIMIT_STATUS: must be 403 or 429",
   ]);
 });

@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { AccountCache, ServiceTokenCache } from "../accounts/account.js";
+import type { ApiKeyRefusal } from "../api-keys/restrictions.js";
 import type { ApiKeyRequest, ApiKeyVerification } from "../api-keys/verification.js";
 import type { Clock } from "../clock.js";
 import { DomainError, type ErrorReason } from "../errors.js";
@@ -55,6 +56,13 @@ export interface AuthenticatorOptions {
   readonly serviceTokens: ServiceTokenCache;
   readonly apiKeys: Pick<ApiKeyVerification, "resolve">;
   readonly clock: Clock;
+}
+
+/** An API key that is not valid for the request. Its message is the same whatever the refusal, for the public. */
+export class ApiKeyRefusedError extends DomainError {
+  constructor(readonly refusal: ApiKeyRefusal) {
+    super("unauthenticated", "API_KEY_REFUSED", "The API key is not valid for this request");
+  }
 }
 
 // No message may echo a credential, so these are all the messages there are.
@@ -131,7 +139,7 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
         retryAfterSeconds: verdict.retryAfterSeconds,
       });
     }
-    throw refuse("API_KEY_REFUSED", "The API key is not valid for this request");
+    throw new ApiKeyRefusedError(verdict.refusal);
   }
 
   return {
