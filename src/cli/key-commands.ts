@@ -23,6 +23,7 @@ interface CreateOptions {
   description?: string;
   userAgent?: string;
   origin: string[];
+  allowedIp: string[];
   dataset: string[];
   expires?: Date;
   json: boolean;
@@ -32,6 +33,7 @@ interface VerifyOptions {
   origin?: string;
   referer?: string;
   userAgent?: string;
+  clientIp?: string;
   dataset?: string;
   json: boolean;
 }
@@ -69,14 +71,21 @@ export function addKeyCommands(program: Command, env: NodeJS.ProcessEnv): void {
     .option("--description <text>", "what it is for")
     .option("--origin <pattern>", "where it may be used, such as maps.example.com; repeatable", collect, [])
     .option("--user-agent <text>", "what requests must carry in their User-Agent")
+    .option(
+      "--allowed-ip <range>",
+      "an IP address or range that requests must come from; repeatable",
+      collect,
+      [],
+    )
     .option("--dataset <uuid>", "a dataset that it opens; repeatable", collect, [])
     .option("--expires <time>", "when it stops working, in RFC 3339 (default: never)", parseTime)
     .option(...JSON_OUTPUT)
     .action((options: CreateOptions) =>
       withBackend(env, async ({ useCases }) => {
-        const { name, description, userAgent, origin: origins, dataset: datasetIds, expires } = options;
-        checked(ApiKeySchema, { name, description, userAgent, origins, datasetIds });
-        const settings = { name, description, userAgent, origins, datasetIds, expireTime: expires };
+        const { name, description, userAgent, origin: origins, allowedIp: allowedIps, expires } = options;
+        const plain = { name, description, userAgent, origins, allowedIps, datasetIds: options.dataset };
+        checked(ApiKeySchema, plain);
+        const settings = { ...plain, expireTime: expires };
         const accountId = await resolveAccount(useCases, options.account);
         print(toRow(await useCases.apiKeys.create(OPERATOR, settings, accountId)), options.json);
       }),
@@ -115,6 +124,7 @@ export function addKeyCommands(program: Command, env: NodeJS.ProcessEnv): void {
     .option("--origin <origin>", "the request's Origin header")
     .option("--referer <url>", "the request's Referer header")
     .option("--user-agent <text>", "the request's User-Agent header")
+    .option("--client-ip <address>", "the client's IP address (default: unknown)")
     .option("--dataset <uuid>", "the dataset that the request is for", parseUuid)
     .option(...JSON_OUTPUT)
     .action((token: string, { json, dataset: datasetId, ...source }: VerifyOptions) =>
@@ -162,6 +172,7 @@ const WHY: Record<ApiKeyRefusal, string> = {
   expired: "the key, or this token of a rotated key, has expired",
   origin: "the Origin, else the Referer, is not among the key's origins",
   user_agent: "the User-Agent does not carry the key's text",
+  ip: "the client's address is not within the key's allowed IPs, or unknown",
   dataset: "the key does not open the dataset",
   rate_limited: "the key was used too often",
 };
@@ -177,6 +188,7 @@ const toRow = ({ key, token }: RevealedApiKey) => ({
   name: key.name,
   token: token ?? null,
   origins: key.origins.join(" "),
+  allowed_ips: key.allowedIps.join(" "),
   enabled: key.enabled,
   expire_time: key.expireTime?.toISOString(),
   create_time: key.created.toISOString(),

@@ -219,6 +219,7 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
 
   const begin = createCalls({
     callers,
+    addresses,
     generation,
     ...createCallReserves(config.server.maxCalls),
     observe: createCallLog(log),

@@ -5,6 +5,7 @@ import type { HttpRequest, HttpResponse, OpenExchange } from "../server/http-han
 import type { AnswerHeaders } from "./answer-headers.js";
 import { type Body, createBody, isGone } from "./body.js";
 import type { Callers } from "./callers.js";
+import type { ClientAddresses } from "./client-address.js";
 import { readCredentials, type SentCredentials } from "./credentials.js";
 import type { Observer } from "./observe.js";
 import { requestIdOf } from "./request-id.js";
@@ -43,6 +44,7 @@ export interface Call {
 
 export interface CallsOptions {
   readonly callers: Callers;
+  readonly addresses: Pick<ClientAddresses, "of">;
   /** Grows with every change of an API key, service token or account that this process hears of. */
   readonly generation: () => number;
   /** Calls that are worked on at a time. */
@@ -136,7 +138,7 @@ class HttpCall implements Call {
     kind: CallKind,
     readonly query: URLSearchParams,
   ) {
-    this.credentials = readCredentials(request, query);
+    this.credentials = readCredentials(request, query, () => options.addresses.of(request));
     this.id = requestIdOf(request);
     this.headers = [...kind.headers.of(request), "x-request-id", this.id];
     this.body = createBody(request);

@@ -20,6 +20,8 @@ const FIELDS = [
   { header: "origin", ofSeveral: untold, isCredential: false },
   { header: "referer", ofSeveral: untold, isCredential: false },
   { header: "user-agent", ofSeveral: joined, isCredential: false },
+  // The client's address, which the connection tells or a proxy. Asked for only beside an API key, which may be locked to it.
+  { header: undefined, ofSeveral: joined, isCredential: false },
 ] as const;
 
 type Header = (typeof FIELDS)[number]["header"];
@@ -33,14 +35,17 @@ const API_KEY = at("x-api-key");
 const ORIGIN = at("origin");
 const REFERER = at("referer");
 const USER_AGENT = at("user-agent");
+const CLIENT_IP = at(undefined);
 
 /** Their lengths all differ, and tell most other headers apart already. One as long as another would never be read. */
 const INDEX_BY_LENGTH: readonly (number | undefined)[] = Array.from({ length: 32 }, (_, length) => {
-  const index = FIELDS.findIndex(({ header }) => header.length === length);
+  const index = FIELDS.findIndex(({ header }) => header?.length === length);
   return index === -1 ? undefined : index;
 });
 
-if (INDEX_BY_LENGTH.filter((index) => index !== undefined).length !== FIELDS.length) {
+const HEADERS = FIELDS.flatMap(({ header }) => header ?? []);
+
+if (INDEX_BY_LENGTH.filter((index) => index !== undefined).length !== HEADERS.length) {
   throw new Error("two headers of credentials are equally long");
 }
 
@@ -52,10 +57,14 @@ export interface SentCredentials extends Credentials {
   readonly isAnonymous: boolean;
 }
 
-/** @param query Where its `key` counts like an `X-Api-Key`. */
+/**
+ * @param query Where its `key` counts like an `X-Api-Key`.
+ * @param clientIp The client's address, in the form of `canonicalIp`; undefined if that can't be told.
+ */
 export function readCredentials(
   { rawHeaders }: Pick<HttpRequest, "rawHeaders">,
   query: URLSearchParams,
+  clientIp: () => string | undefined,
 ): SentCredentials {
   const values: (string | undefined)[] = NO_VALUES.slice();
   for (let line = 0; line < rawHeaders.length; line += 2) {
@@ -66,6 +75,7 @@ export function readCredentials(
   }
   // The same key in the header and the URL is one key.
   for (const key of query.getAll("key")) if (key !== values[API_KEY]) add(values, API_KEY, key);
+  if (values[API_KEY] !== undefined) values[CLIENT_IP] = clientIp();
 
   let key = "";
   let isAnonymous = true;
@@ -77,7 +87,12 @@ export function readCredentials(
   return {
     authorization: values[AUTHORIZATION],
     apiKey: values[API_KEY],
-    source: { origin: values[ORIGIN], referer: values[REFERER], userAgent: values[USER_AGENT] },
+    source: {
+      origin: values[ORIGIN],
+      referer: values[REFERER],
+      userAgent: values[USER_AGENT],
+      clientIp: values[CLIENT_IP],
+    },
     key,
     isAnonymous,
   };

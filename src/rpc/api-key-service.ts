@@ -35,6 +35,7 @@ const CHANGEABLE = {
   expire_time: "expireTime",
   dataset_ids: "datasetIds",
   rate_limit: "rateLimit",
+  allowed_ips: "allowedIps",
 } as const;
 
 const REFUSALS: Record<ApiKeyRefusal, WireRefusal> = {
@@ -43,6 +44,7 @@ const REFUSALS: Record<ApiKeyRefusal, WireRefusal> = {
   expired: WireRefusal.EXPIRED,
   origin: WireRefusal.ORIGIN,
   user_agent: WireRefusal.USER_AGENT,
+  ip: WireRefusal.IP,
   dataset: WireRefusal.DATASET,
   rate_limited: WireRefusal.RATE_LIMITED,
 };
@@ -116,6 +118,7 @@ const toSettings = (key: WireApiKey) =>
     description: key.description,
     userAgent: key.userAgent,
     origins: key.origins,
+    allowedIps: key.allowedIps,
     enabled: key.enabled ?? null,
     expireTime: optionalDate(key.expireTime, "api_key.expire_time") ?? null,
     datasetIds: key.datasetIds,
@@ -134,6 +137,7 @@ function toWire({ key, token, etag }: RevealedApiKey): MessageInitShape<typeof A
     description: key.description,
     userAgent: key.userAgent,
     origins: [...key.origins],
+    allowedIps: [...key.allowedIps],
     enabled: key.enabled,
     expireTime: optionalTimestamp(key.expireTime),
     datasetIds: [...key.datasetIds],
@@ -152,11 +156,13 @@ export const toApiKeyRequest = ({
   origin,
   referer,
   userAgent,
+  clientIp,
   datasetId,
 }: VerifyApiKeyRequest): ApiKeyRequest => ({
   origin,
   referer,
   userAgent,
+  clientIp,
   datasetId: optionalUuid(datasetId),
 });
 

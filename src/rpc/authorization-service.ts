@@ -3,6 +3,7 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import type { Clock } from "../domain/clock.js";
 import { DomainError } from "../domain/errors.js";
+import { canonicalIp } from "../domain/ip-ranges.js";
 import type {
   GrantedTiles,
   RefusedTiles,
@@ -53,7 +54,10 @@ export function createAuthorizationService(
 ): ServiceImpl<typeof Authorization> {
   const { tileRequests, callers, addresses, cors, clock, log } = options;
 
-  async function decide({ method, path, headers }: AttributeContext_HttpRequest): Promise<TilesVerdict> {
+  async function decide(
+    { method, path, headers }: AttributeContext_HttpRequest,
+    clientIp: string | undefined,
+  ): Promise<TilesVerdict> {
     if (!isReading(method)) return malformed("tiles are read by GET and HEAD only");
     if (Object.keys(headers).some((name) => name.includes("_") && isAlias(name))) {
       return malformed('a header has "_" where one that decides has "-"');
@@ -64,7 +68,11 @@ export function createAuthorizationService(
     const asked = tileRequests.read(path);
     if ("granted" in asked) return asked;
     const query = asked.key === undefined ? NO_QUERY : new URLSearchParams({ key: asked.key });
-    const credentials = readCredentials({ rawHeaders: Object.entries(headers).flat() }, query);
+    const credentials = readCredentials(
+      { rawHeaders: Object.entries(headers).flat() },
+      query,
+      () => clientIp,
+    );
     return tileRequests.decide(
       asked,
       () => callers.peek(credentials, clock()) ?? callers.resolve(credentials, false),
@@ -84,7 +92,8 @@ export function createAuthorizationService(
         );
       }
       const http = attributes?.request?.http;
-      const verdict = http === undefined ? malformed("the request is missing") : await decide(http);
+      const clientIp = canonicalIp(attributes?.source?.address?.socketAddress?.address ?? "");
+      const verdict = http === undefined ? malformed("the request is missing") : await decide(http, clientIp);
       if (verdict.granted) return granted(verdict);
       if (verdict.cause !== undefined) log.warn({ err: verdict.cause }, verdict.detail);
       return refused(verdict, cors.headersOf({ method: http?.method, headers: { ...http?.headers } }));

@@ -131,6 +131,20 @@ describe.each(["connect-json", "grpc"] as const)("VerifyApiKey over %s", (protoc
     expect(await verdict(token, request)).toBe(expected);
   });
 
+  test.each<[string, Request]>([
+    ["VALID", { clientIp: "192.0.2.7" }],
+    ["VALID", { clientIp: "::ffff:192.0.2.7" }],
+    ["VALID", { clientIp: "2001:DB8:0::1" }],
+    ["IP", { clientIp: "192.0.3.7" }],
+    ["IP", { clientIp: "192.0.2.7, 192.0.3.7" }],
+    ["IP", { clientIp: "x".repeat(64) }],
+    // A gateway that doesn't tell; its own address, from which it asks here, is not its client's.
+    ["IP", {}],
+  ])("a key locked to IP ranges is %s for %j", async (expected, request) => {
+    const { token } = await create({ allowedIps: ["127.0.0.0/8", "192.0.2.0/24", "2001:db8::/32"] });
+    expect(await verdict(token, request)).toBe(expected);
+  });
+
   test.each([
     ["VALID", "listed"],
     ["VALID", "open"],
@@ -171,6 +185,7 @@ describe.each(["connect-json", "grpc"] as const)("VerifyApiKey over %s", (protoc
       expireTime: later(60),
       origins: ["example.com"],
       userAgent: "ShopApp/",
+      allowedIps: ["192.0.2.7"],
     });
     app.now = later(60);
     const answers = [await verdict(token, { datasetId: datasets.unlisted })];
@@ -179,12 +194,13 @@ describe.each(["connect-json", "grpc"] as const)("VerifyApiKey over %s", (protoc
       { expireTime: null },
       { origins: null },
       { userAgent: null },
+      { allowedIps: null },
       { datasetIds: [datasets.unlisted] },
     ];
     for (const change of changes) {
       await app.useCases.apiKeys.update(OPERATOR, key.id, change);
       answers.push(await verdict(token, { datasetId: datasets.unlisted }));
     }
-    expect(answers).toEqual(["DISABLED", "EXPIRED", "ORIGIN", "USER_AGENT", "DATASET", "VALID"]);
+    expect(answers).toEqual(["DISABLED", "EXPIRED", "ORIGIN", "USER_AGENT", "IP", "DATASET", "VALID"]);
   });
 });

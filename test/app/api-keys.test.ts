@@ -50,8 +50,9 @@ async function theKey(response: Promise<{ apiKey?: WireApiKey | undefined }>): P
 }
 
 function settingsOf(key: WireApiKey) {
-  const { name, description, userAgent, origins, enabled, expireTime, datasetIds, rateLimit } = key;
-  return { name, description, userAgent, origins, enabled, expireTime, datasetIds, rateLimit };
+  const { name, description, userAgent, origins, allowedIps, enabled, expireTime, datasetIds, rateLimit } =
+    key;
+  return { name, description, userAgent, origins, allowedIps, enabled, expireTime, datasetIds, rateLimit };
 }
 
 async function createDataset(accountId: string, tableName: string): Promise<string> {
@@ -152,7 +153,7 @@ describe.each(["connect-json", "grpc"] as const)("over %s", (protocol) => {
         accountId: account.id,
         token: expect.stringMatching(/^tgk_[0-9A-Za-z]{33}$/),
         name: expect.stringMatching(/./),
-        ...{ description: "", userAgent: "", origins: [], enabled: true, datasetIds: [] },
+        ...{ description: "", userAgent: "", origins: [], allowedIps: [], enabled: true, datasetIds: [] },
       });
       const { expireTime, rateLimit, lastUsedTime, deleteTime, previousTokenExpireTime } = key;
       const absent = [expireTime, rateLimit, lastUsedTime, deleteTime, previousTokenExpireTime];
@@ -187,6 +188,7 @@ describe.each(["connect-json", "grpc"] as const)("over %s", (protocol) => {
       description: "description",
       userAgent: "agent",
       origins: ["example.com"],
+      allowedIps: ["192.0.2.7"],
       enabled: false,
       expireTime: timestampFromDate(timeAfter(HOUR_MS)),
       datasetIds: [datasetId],
@@ -198,6 +200,7 @@ describe.each(["connect-json", "grpc"] as const)("over %s", (protocol) => {
       ["description", { description: "changed" }, { description: "" }],
       ["user_agent", { userAgent: "changed" }, { userAgent: "" }],
       ["origins", { origins: ["a.example.com", "?"] }, { origins: [] }],
+      ["allowed_ips", { allowedIps: ["192.0.2.0/24", "2001:DB8::1"] }, { allowedIps: [] }],
       ["enabled", { enabled: true }, { enabled: true }],
       [
         "expire_time",

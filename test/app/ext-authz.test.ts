@@ -79,6 +79,21 @@ test("an API key opens its datasets' tiles to its pages", async () => {
   }
 });
 
+test("an API key is refused from other addresses than those that it is locked to, as Envoy tells them", async () => {
+  const { token } = await app.useCases.apiKeys.create(OPERATOR, { allowedIps: ["203.0.113.0/24"] }, ACCOUNT);
+  const from = async (address: string) => {
+    const http = { method: "GET", path: "/roads/1/1/1", headers: { "x-api-key": token } };
+    const source = { address: { socketAddress: { address } } };
+    const { status } = await app
+      .client(Authorization, {}, "grpc")
+      .check({ attributes: { source, request: { http } } });
+    return status?.code;
+  };
+  expect(await from("203.0.113.9")).toBe(0);
+  expect(await from("198.51.100.9")).toBe(7);
+  expect(await from("")).toBe(7);
+});
+
 const EXPIRED = queryOf("roads", NOW.getTime() / 1000);
 
 test.each([

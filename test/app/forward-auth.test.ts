@@ -180,6 +180,17 @@ describe("an API key", () => {
     });
   });
 
+  test("is refused from other addresses than those that it is locked to, as the proxy tells them", async () => {
+    const { token } = await newKey({ allowedIps: ["203.0.113.0/24"] });
+    const from = (address: string) =>
+      askFor(app, "/roads/1/1/1", ["x-api-key", token, "x-forwarded-for", address]);
+    expect(await from("203.0.113.9")).toMatchObject({ status: 200 });
+    expect(await from("198.51.100.9")).toMatchObject({ status: 403, reason: "ip" });
+    // Of a client's own header the proxy's entry comes last.
+    expect(await from("203.0.113.9, 198.51.100.9")).toMatchObject({ status: 403, reason: "ip" });
+    expect(await askFor(app, "/roads/1/1/1", ["x-api-key", token])).toMatchObject({ reason: "ip" });
+  });
+
   test("that is malformed, unknown, disabled, deleted or sent twice is refused, and nothing more is told", async () => {
     const [disabled, deleted] = [await newKey(), await newKey()];
     await app.useCases.apiKeys.update(OPERATOR, disabled.id, { enabled: false });

@@ -45,11 +45,13 @@ const fields = fc.record(
     sig: fc.string(),
     token: fc.string({ unit: "binary" }),
     origin: fc.string({ unit: "binary" }),
+    clientIp: fc.oneof(fc.ipV6(), fc.string({ unit: "binary" })),
     apiKey: fc.record(
       {
         id,
         name: fc.string(),
         origins: fc.array(fc.string()),
+        allowedIps: fc.array(fc.oneof(fc.ipV4(), fc.ipV6(), fc.string())),
         datasetIds: fc.array(id),
         rateLimit: fc.nat(),
       },

@@ -39,6 +39,7 @@ async function expectRefused(rpc: string, body: unknown, field: string) {
 }
 
 const origins = (...patterns: string[]) => ({ origins: patterns });
+const ips = (...allowedIps: string[]) => ({ allowedIps });
 
 test.each([
   ["a name of 101 characters", { name: "x".repeat(101) }, "name"],
@@ -54,6 +55,17 @@ test.each([
   ["an origin with a wildcard inside", origins("example.com", "a.*.com"), "origins[1]"],
   ["an origin with a wildcard before a single label", origins("example.com", "?", "*.com"), "origins[2]"],
   ["an origin with a NUL", origins("a\0b"), "origins[0]"],
+  ["51 IP ranges", ips(...Array.from({ length: 51 }, (_, index) => `10.0.${index}.0/24`)), "allowed_ips"],
+  ["an empty IP range", ips("192.0.2.7", ""), "allowed_ips[1]"],
+  ["an IP range of 50 characters", ips(`${"0000:".repeat(6)}ffff:ffff:ffff/128    `), "allowed_ips[0]"],
+  ["a prefix that is too long", ips("::/0", "0.0.0.0/0", "10.0.0.0/8", "10.0.0.0/33"), "allowed_ips[3]"],
+  ["a prefix in another number system", ips("10.0.0.0/0x8"), "allowed_ips[0]"],
+  ["an address in another number system", ips("10.0.0.0/8", "0x7f.1"), "allowed_ips[1]"],
+  ["a netmask", ips("10.0.0.0/255.0.0.0"), "allowed_ips[0]"],
+  ["an address with a zone", ips("fe80::1%eth0"), "allowed_ips[0]"],
+  ["an address in brackets", ips("[2001:db8::1]"), "allowed_ips[0]"],
+  ["a host name in place of an address", ips("localhost"), "allowed_ips[0]"],
+  ["an address with a NUL", ips("10.0.0.1\0"), "allowed_ips[0]"],
   ["an expiry before 1970", { expireTime: "1969-12-31T23:59:59Z" }, "expire_time"],
   ["an expiry that is now", { expireTime: NOW.toISOString() }, "expire_time"],
   ["an expiry that is no time", { expireTime: "tomorrow" }, "body"],
@@ -101,6 +113,7 @@ test.each([
   ["VerifyApiKey", "origin", { token: "x", origin: "x".repeat(8193) }],
   ["VerifyApiKey", "referer", { token: "x", referer: "x".repeat(8193) }],
   ["VerifyApiKey", "user_agent", { token: "x", userAgent: "x".repeat(8193) }],
+  ["VerifyApiKey", "client_ip", { token: "x", clientIp: "1".repeat(65) }],
 ])("%s with a bad %s is refused, naming it", async (rpc, field, body) => {
   await expectRefused(rpc, body, field);
 });

@@ -93,7 +93,8 @@ describe("keys create", () => {
   test("prints the key as JSON, and list prints it again", async () => {
     const options = ["--name", "Shop", "--description", "d", "--user-agent", "ShopApp/"];
     const origins = ["--origin", "shop.example.com", "--origin", "?"];
-    const restrictions = ["--dataset", unlistedDatasetId, "--expires", "2999-01-31T00:00:00Z"];
+    const addresses = ["--allowed-ip", "192.0.2.0/24", "--allowed-ip", "2001:db8::1"];
+    const restrictions = [...addresses, "--dataset", unlistedDatasetId, "--expires", "2999-01-31T00:00:00Z"];
     const created = await json<PrintedKey>(
       ...["create", "--account", "acme", ...options, ...origins, ...restrictions],
     );
@@ -101,12 +102,14 @@ describe("keys create", () => {
       name: "Shop",
       token: expect.stringMatching(/^tgk_[0-9A-Za-z]{33}$/),
       origins: "shop.example.com ?",
+      allowed_ips: "192.0.2.0/24 2001:db8::1",
       enabled: true,
       expire_time: "2999-01-31T00:00:00.000Z",
     });
     const listed = await json<PrintedKey[]>("list", "--account", accountId);
     expect(listed[0]).toEqual(created);
-    const request = ["--dataset", unlistedDatasetId, "--user-agent", "ShopApp/2"];
+    const source = ["--origin", "https://shop.example.com", "--client-ip", "::ffff:192.0.2.7"];
+    const request = [...source, "--dataset", unlistedDatasetId, "--user-agent", "ShopApp/2"];
     expect(await json("verify", created.token, ...request)).toEqual({
       valid: true,
       key: created.id,
@@ -119,9 +122,11 @@ describe("keys create", () => {
     expect(code).toBe(0);
     const [head = "", row = "", ...rest] = stdout.split("\n");
     expect(rest).toEqual([""]);
-    expect(head).toMatch(/^ID +NAME +TOKEN +ORIGINS +ENABLED +EXPIRE_TIME +CREATE_TIME +LAST_USED_TIME$/);
+    expect(head).toMatch(
+      /^ID +NAME +TOKEN +ORIGINS +ALLOWED_IPS +ENABLED +EXPIRE_TIME +CREATE_TIME +LAST_USED_TIME$/,
+    );
     expect(row.slice(head.indexOf("NAME"))).toMatch(/^Key \d{4}-\d\d-\d\d /);
-    expect(row.slice(head.indexOf("TOKEN"))).toMatch(/^tgk_\w{33} +- +true +- /);
+    expect(row.slice(head.indexOf("TOKEN"))).toMatch(/^tgk_\w{33} +- +- +true +- /);
   });
 
   test.each([
@@ -130,6 +135,7 @@ describe("keys create", () => {
       ["--origin", "ok.example.com", "--origin", "https://x.example.com"],
       "origins[1]",
     ],
+    ["a bad IP range", ["--allowed-ip", "192.0.2.7", "--allowed-ip", "192.0.2.0/33"], "allowed_ips[1]"],
     ["a dataset that is no UUID", ["--dataset", "parcels"], "dataset_ids[0]"],
     ["a dataset that does not exist", ["--dataset", UNKNOWN_ID], UNKNOWN_ID],
     ["a time that is none", ["--expires", "soon"], "2027-01-31T00:00:00Z"],
@@ -209,6 +215,8 @@ describe("keys verify says which rule refused, and why", () => {
     ["expired", long, [], /expired: 2020-01-02T00:00:00\.000Z/],
     ["origin", shop, ["--origin", "https://evil.com", "--referer", "https://shop.example.com/"], /Origin/],
     ["user_agent", { userAgent: "ShopApp/" }, ["--user-agent", "shopapp/"], /User-Agent/],
+    ["ip", { allowedIps: ["192.0.2.0/24"] }, ["--client-ip", "192.0.3.1"], /allowed IPs/],
+    ["ip", { allowedIps: ["192.0.2.0/24"] }, [], /unknown/],
   ])("%s", async (refusal, settings, request, why) => {
     const { id, token } = await createKey(settings);
     const { code, stdout, stderr } = await keys("verify", token, ...request, "--json");

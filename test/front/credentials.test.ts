@@ -9,8 +9,10 @@ const headers = [
   ),
 ].map(([, name = "", isCredential]) => ({ name, isCredential: isCredential === "true" }));
 
-const read = (...rawHeaders: string[]) =>
-  readCredentials({ rawHeaders } as Parameters<typeof readCredentials>[0], new URLSearchParams());
+const readAt = (address: string | undefined, ...rawHeaders: string[]) =>
+  readCredentials({ rawHeaders }, new URLSearchParams(), () => address);
+
+const read = (...rawHeaders: string[]) => readAt("192.0.2.7", ...rawHeaders);
 
 test("every header that says who calls is read, so that no credential is taken for none", () => {
   expect(headers.length).toBeGreaterThan(2);
@@ -20,4 +22,26 @@ test("every header that says who calls is read, so that no credential is taken f
     expect(key).not.toBe(read().key);
     expect(JSON.stringify(sent)).toContain("what was sent");
   }
+});
+
+test("an API key is remembered for the address that it came from, and an unknown one is no address", () => {
+  const sent = ["X-Api-Key", "tgk_x"];
+  const keys = ["192.0.2.7", "192.0.2.8", undefined, "", "-"].map((address) => readAt(address, ...sent).key);
+  expect(new Set(keys).size).toBe(keys.length);
+  expect(readAt("192.0.2.7", ...sent).source.clientIp).toBe("192.0.2.7");
+});
+
+test("an address counts as no credential, and is not asked for without an API key", () => {
+  const neverAsked = () => {
+    throw new Error("asked");
+  };
+  const rawHeaders = ["Authorization", "Bearer x", "X-Forwarded-For", "192.0.2.7"];
+  readCredentials({ rawHeaders }, new URLSearchParams(), neverAsked);
+  expect(read().isAnonymous).toBe(true);
+});
+
+test("a key in the query is remembered by address too", () => {
+  const query = new URLSearchParams({ key: "tgk_x" });
+  const keyAt = (address: string) => readCredentials({ rawHeaders: [] }, query, () => address).key;
+  expect(keyAt("192.0.2.7")).not.toBe(keyAt("192.0.2.8"));
 });

@@ -47,6 +47,7 @@ export function describeApiKeyStore(open: () => Promise<ApiKeyStoreFixture>): vo
         description: text,
         userAgent: text,
         origins: fc.array(text, { maxLength: 4 }),
+        allowedIps: fc.array(text, { maxLength: 4 }),
         enabled: fc.boolean(),
         expireTime: time,
         datasetIds: fc.array(fc.uuid(), { maxLength: 4 }),

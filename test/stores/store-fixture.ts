@@ -126,6 +126,7 @@ export function newApiKey(accountId: string, changes: Partial<ApiKey> = {}): Api
     description: "",
     userAgent: "",
     origins: [],
+    allowedIps: [],
     enabled: true,
     datasetIds: [],
     current: newSealedToken(),

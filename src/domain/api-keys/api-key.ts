@@ -8,6 +8,8 @@ export interface ApiKeySettings {
   readonly userAgent: string;
   /** Patterns as they were written, all valid. Empty: anywhere. */
   readonly origins: readonly string[];
+  /** IP ranges as they were written, all valid: where requests may come from. Empty: anywhere. */
+  readonly allowedIps: readonly string[];
   readonly enabled: boolean;
   /** Absent: never. */
   readonly expireTime?: Date | undefined;

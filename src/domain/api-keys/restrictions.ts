@@ -1,5 +1,7 @@
 import { decideAccess, type ProtectedDataset } from "../access/access.js";
+import { createAttachment } from "../attachment.js";
 import type { ApiKeyPrincipal } from "../identity/principal.js";
+import { canonicalIp, createIpRanges, type IpRanges, isIpRange } from "../ip-ranges.js";
 import type { ApiKey } from "./api-key.js";
 import { originAllowed, type RequestSource } from "./origins.js";
 
@@ -12,6 +14,8 @@ export type ApiKeyRefusal =
   | "expired"
   | "origin"
   | "user_agent"
+  /** Also where the client's address is unknown. */
+  | "ip"
   | "dataset"
   /** Last, so that a refused request costs the key nothing. */
   | "rate_limited";
@@ -19,6 +23,8 @@ export type ApiKeyRefusal =
 /** The request that a key came with. */
 export interface RestrictedRequest extends RequestSource {
   readonly userAgent?: string | undefined;
+  /** The client's IP address. Absent, or no address: unknown. */
+  readonly clientIp?: string | undefined;
   /** The dataset that it asks for. Absent: none in particular. */
   readonly dataset?: ProtectedDataset | "not_found" | undefined;
 }
@@ -57,8 +63,27 @@ export function findRefusal(
   if (expiry !== undefined && expiry <= now) return "expired";
   if (!originAllowed(key.origins, request)) return "origin";
   if (!(request.userAgent ?? "").includes(key.userAgent)) return "user_agent";
+  if (!ipAllowed(key.allowedIps, request.clientIp)) return "ip";
   if (request.dataset !== undefined && !opens(key, request.dataset)) return "dataset";
   return undefined;
+}
+
+/** The list of ranges is the same array as long as the key is. */
+const compiled = createAttachment<readonly string[], IpRanges>();
+
+function ipAllowed(ranges: readonly string[], clientIp = ""): boolean {
+  if (ranges.length === 0) return true;
+  const address = canonicalIp(clientIp);
+  return address !== undefined && compiledOf(ranges).has(address);
+}
+
+function compiledOf(ranges: readonly string[]): IpRanges {
+  const before = compiled.of(ranges);
+  if (before !== undefined) return before;
+  // A stored range that no longer parses has no address: the key stays restricted.
+  const made = createIpRanges(ranges.filter(isIpRange));
+  compiled.attach(ranges, made);
+  return made;
 }
 
 function opens(key: ApiKey, dataset: ProtectedDataset | "not_found"): boolean {

@@ -1,5 +1,6 @@
 import type { DatasetStore } from "../datasets/dataset.js";
 import { invalid, notFound } from "../errors.js";
+import { isIpRange } from "../ip-ranges.js";
 import { canonicalUuid } from "../uuid.js";
 import type { ApiKey, ApiKeySettings, RateLimit } from "./api-key.js";
 import { requireValidOrigins } from "./origins.js";
@@ -25,6 +26,7 @@ export const DEFAULT_SETTINGS: ApiKeySettings = {
   description: "",
   userAgent: "",
   origins: [],
+  allowedIps: [],
   enabled: true,
   expireTime: undefined,
   datasetIds: [],
@@ -45,6 +47,7 @@ export function changeSettings(key: ApiKey, change: ApiKeyChange): ApiKey {
     description: changed("description"),
     userAgent: changed("userAgent"),
     origins: changed("origins"),
+    allowedIps: changed("allowedIps"),
     enabled: changed("enabled"),
     expireTime: changed("expireTime"),
     datasetIds: [...new Set(changed("datasetIds").map(canonicalUuid))],
@@ -58,7 +61,7 @@ const rateLimit = (input: RateLimitInput | null): RateLimit | undefined =>
     : { requests: input.requests, windowSeconds: input.windowSeconds ?? DEFAULT_WINDOW_SECONDS };
 
 /**
- * Checks what a schema can't say of a change that made `key`: origin patterns, an expiry in the future, datasets of
+ * Checks what a schema can't say of a change that made `key`: origin patterns, IP ranges, an expiry in the future, datasets of
  * the key's own account.
  * @throws DomainError invalid_argument, or not_found for a dataset.
  */
@@ -69,6 +72,7 @@ export async function requireValidChange(
   { datasets, now }: { readonly datasets: Pick<DatasetStore, "readMany">; readonly now: Date },
 ): Promise<void> {
   requireValidOrigins(change.origins ?? []);
+  requireIpRanges(change.allowedIps ?? []);
   if (change.expireTime && change.expireTime <= now) throw invalid("expire_time", "must be in the future");
   // Datasets go while keys list them: what a key lists already may be written back to it.
   const added = key.datasetIds.filter((id) => !listedBefore.includes(id));
@@ -76,6 +80,12 @@ export async function requireValidChange(
   const found = await datasets.readMany(added);
   const missing = added.find((id) => found.get(id)?.accountId !== key.accountId);
   if (missing !== undefined) throw notFound(`dataset ${missing}`);
+}
+
+function requireIpRanges(texts: readonly string[]): void {
+  const wrong = texts.findIndex((text) => !isIpRange(text));
+  if (wrong === -1) return;
+  throw invalid(`allowed_ips[${wrong}]`, "must be an IP address or a range such as 192.0.2.0/24");
 }
 
 /** For example "Key 2026-11-21 7f3a": when it was made, and how its id begins. */

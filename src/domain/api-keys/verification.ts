@@ -15,6 +15,8 @@ import type { Vault } from "./vault.js";
 export interface ApiKeyRequest extends RequestSource {
   /** The User-Agent header. */
   readonly userAgent?: string | undefined;
+  /** The client's IP address, in any form. Absent, or no address: unknown, which a key with `allowedIps` refuses. */
+  readonly clientIp?: string | undefined;
   /** The dataset that it asks for: a UUID in any letter case. Absent: none in particular. */
   readonly datasetId?: string | undefined;
 }

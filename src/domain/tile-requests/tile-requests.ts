@@ -47,6 +47,7 @@ export type TilesRefusal =
   /** The API key's restrictions. */
   | "origin"
   | "user_agent"
+  | "ip"
   | "rate_limited"
   /** Whoever calls may not see the dataset, or there is none: that looks the same. */
   | "dataset"
@@ -223,4 +224,4 @@ function toRefusal(error: unknown): RefusedTiles {
 
 /** Whether there is such a key at all, only its managers may know. */
 const ofKey = ({ refusal }: ApiKeyRefusedError): TilesRefusal =>
-  refusal === "origin" || refusal === "user_agent" ? refusal : "key";
+  refusal === "origin" || refusal === "user_agent" || refusal === "ip" ? refusal : "key";

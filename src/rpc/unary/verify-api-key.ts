@@ -26,7 +26,7 @@ export function createVerifyApiKey(verification: ApiKeyVerification): HotRpc {
   });
 }
 
-/** It has 5 fields. */
+/** It has 6 fields. */
 const MAX_VALUES = 16;
 
 /** Undefined for what is malformed or breaks the schema's rules. */

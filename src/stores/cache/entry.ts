@@ -33,7 +33,7 @@ export interface Codec<T> {
  * Counts the changes of any codec's fields: test/stores/cache/formats.test.ts says when. Replicas of different versions don't
  * read each other's entries.
  */
-const FORMAT_VERSION = 2;
+const FORMAT_VERSION = 3;
 
 /** `version:revision:readAt:fields`; the shared level's script reads the first two. Without fields: no value. */
 export function serialize<T>({ revision, value, readAt }: Entry<T>, codec: Codec<T>): string {

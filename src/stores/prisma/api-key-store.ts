@@ -17,6 +17,7 @@ const COLUMNS: Columns<ApiKeyModel> = {
   description: ["description", "text"],
   userAgent: ["user_agent", "text"],
   origins: ["origins", "text[]"],
+  allowedIps: ["allowed_ips", "text[]"],
   enabled: ["enabled", "bool"],
   expireTime: ["expire_time", "timestamptz"],
   datasetIds: ["dataset_ids", "uuid[]"],
@@ -105,6 +106,7 @@ function toRow({ current, previous, rateLimit, ...same }: ApiKey): ApiKeyRow {
   return {
     ...same,
     origins: [...same.origins],
+    allowedIps: [...same.allowedIps],
     datasetIds: [...same.datasetIds],
     expireTime: same.expireTime ?? null,
     rateLimitRequests: rateLimit?.requests ?? null,
@@ -129,6 +131,7 @@ function toApiKey(row: ApiKeyRow): ApiKey {
     description: row.description,
     userAgent: row.userAgent,
     origins: row.origins,
+    allowedIps: row.allowedIps,
     enabled: row.enabled,
     ...(row.expireTime && { expireTime: row.expireTime }),
     datasetIds: row.datasetIds,

@@ -76,6 +76,7 @@ describe("creation", () => {
       description: "",
       userAgent: "",
       origins: [],
+      allowedIps: [],
       enabled: true,
       datasetIds: [],
       created: now(),
@@ -97,12 +98,13 @@ describe("creation", () => {
     expect(JSON.stringify(stored)).not.toContain(token.slice(4));
   });
 
-  test("refuses a malformed origin, an expiry that has passed, and datasets that are not the account's", async () => {
+  test("refuses a malformed origin or IP range, an expiry that has passed, and datasets that are not the account's", async () => {
     const { keys, now, store } = createFixture({
       datasets: [dataset({ id: OWN_DATASET }), dataset({ id: FOREIGN_DATASET, accountId: OTHER_ACCOUNT })],
     });
     const attempts = [
       [{ origins: ["a.com", "a.*.com"] }, failure("invalid_argument", { field: "origins[1]" })],
+      [{ allowedIps: ["::1", "1.2.3"] }, failure("invalid_argument", { field: "allowed_ips[1]" })],
       [{ expireTime: now() }, failure("invalid_argument", { field: "expire_time" })],
       [{ datasetIds: [OWN_DATASET, FOREIGN_DATASET] }, failure("not_found")],
       [{ datasetIds: [UNKNOWN_ID] }, failure("not_found")],
@@ -157,6 +159,7 @@ describe("change", () => {
       description: "Our map",
       userAgent: "App",
       origins: ["a.com"],
+      allowedIps: ["192.0.2.0/24"],
       enabled: false,
       expireTime: new Date(now().getTime() + DAY_MS),
       datasetIds: [OWN_DATASET],
@@ -172,6 +175,7 @@ describe("change", () => {
       description: null,
       userAgent: null,
       origins: null,
+      allowedIps: null,
       enabled: null,
       expireTime: null,
       datasetIds: null,
@@ -182,6 +186,7 @@ describe("change", () => {
       description: "",
       userAgent: "",
       origins: [],
+      allowedIps: [],
       enabled: true,
       expireTime: undefined,
       datasetIds: [],

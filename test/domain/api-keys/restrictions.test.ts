@@ -15,6 +15,7 @@ const key = (change: Partial<ApiKey> = {}): ApiKey => ({
   description: "",
   userAgent: "",
   origins: [],
+  allowedIps: [],
   enabled: true,
   datasetIds: [],
   current: sealed,
@@ -36,6 +37,7 @@ test("of several reasons the first in the documented order is the answer", () =>
     expireTime: now,
     origins: ["a.com"],
     userAgent: "App/1",
+    allowedIps: ["192.0.2.7"],
   });
   const repairs: readonly [string, Partial<ApiKey>][] = [
     ["not_found", { deleted: undefined }],
@@ -43,6 +45,7 @@ test("of several reasons the first in the documented order is the answer", () =>
     ["expired", { expireTime: undefined }],
     ["origin", { origins: ["evil.com"] }],
     ["user_agent", { userAgent: "curl" }],
+    ["ip", { allowedIps: [] }],
   ];
   for (const [refusal, repair] of repairs) {
     expect(findRefusal(worst, "current", request, now)).toBe(refusal);
@@ -83,6 +86,47 @@ describe("user agent", () => {
     ["a pattern is text, not an expression", "My.pp", "MyApp", "user_agent"],
   ])("%s", (_, userAgent, sent, expected) => {
     expect(findRefusal(key({ userAgent }), "current", { userAgent: sent }, now)).toBe(expected);
+  });
+});
+
+describe("client address", () => {
+  const allowedIps = ["192.0.2.7", "10.1.2.3/8", "2001:db8::/32", "::ffff:172.16.0.0/108"];
+  test.each([
+    ["the address that is listed", "192.0.2.7", undefined],
+    ["another", "192.0.2.8", "ip"],
+    ["one of a range that is written with another of its addresses", "10.255.0.1", undefined],
+    ["one beyond it", "11.0.0.1", "ip"],
+    ["a listed IPv4 address in the form of IPv6", "::ffff:192.0.2.7", undefined],
+    ["the same in hexadecimal", "::FFFF:c000:207", undefined],
+    ["another IPv4 address in the form of IPv6", "::ffff:192.0.2.8", "ip"],
+    ["an IPv6 address of 32 bits that are the IPv4 one's", "::192.0.2.7", "ip"],
+    ["one of an IPv6 range, in another form", "2001:0DB8:0::1", undefined],
+    ["one beyond it", "2001:db9::1", "ip"],
+    ["one of an IPv4 range that is written in the form of IPv6", "172.31.255.255", undefined],
+    ["one beyond it", "172.32.0.0", "ip"],
+    ["none", undefined, "ip"],
+    ["an empty one", "", "ip"],
+    ["what is no address", "192.0.2.7, 192.0.2.8", "ip"],
+    ["an address with its port", "192.0.2.7:80", "ip"],
+    ["an address with a zone", "2001:db8::1%eth0", "ip"],
+  ])("%s", (_, clientIp, expected) => {
+    expect(findRefusal(key({ allowedIps }), "current", { clientIp }, now)).toBe(expected);
+  });
+
+  test("a range of all addresses still asks for one", () => {
+    const anywhere = key({ allowedIps: ["0.0.0.0/0", "::/0"] });
+    for (const clientIp of ["203.0.113.9", "2001:db8::1"])
+      expect(findRefusal(anywhere, "current", { clientIp }, now)).toBeUndefined();
+    expect(findRefusal(anywhere, "current", {}, now)).toBe("ip");
+  });
+
+  test("a key whose stored ranges no longer parse stays locked", () => {
+    const broken = key({ allowedIps: ["10.0.0.0/99"] });
+    expect(findRefusal(broken, "current", { clientIp: "10.0.0.1" }, now)).toBe("ip");
+  });
+
+  test("a key without ranges doesn't ask whose address it is", () => {
+    expect(findRefusal(key(), "current", { clientIp: "nobody's" }, now)).toBeUndefined();
   });
 });
 

@@ -44,10 +44,16 @@ beforeAll(async () => {
   ] as const;
   ids = [];
   for (const input of inputs) ids.push((await datasets.create(OPERATOR, input)).id);
-  const key = async (origins: string[]) =>
-    (await apiKeys.create(OPERATOR, { origins, datasetIds: ids.slice(1, 3) }, accountId)).token;
+  const key = async (origins: string[], allowedIps: string[] = []) =>
+    (await apiKeys.create(OPERATOR, { origins, allowedIps, datasetIds: ids.slice(1, 3) }, accountId)).token;
   const { secret } = await accounts.createServiceToken(OPERATOR, { accountId, name: "" });
-  keys = [await key(["maps.example.com", "?"]), await key([]), "tgk_x", generateSecret("tgk_")];
+  keys = [
+    await key(["maps.example.com", "?"]),
+    await key([]),
+    await key([], ["192.0.2.0/24"]),
+    "tgk_x",
+    generateSecret("tgk_"),
+  ];
   callers = [
     {},
     { origin: "https://maps.example.com" },
@@ -226,6 +232,7 @@ describe("the hot RPCs' codecs answer as the framework does", () => {
         token: fc.constantFrom("", ...keys),
         origin: fc.constantFrom("", "https://maps.example.com", "https://evil.example", "null", "ünïcode"),
         userAgent: fc.constantFrom("", "", "curl/8", "x".repeat(300)),
+        clientIp: fc.constantFrom("", "192.0.2.7", "::ffff:192.0.2.7", "2001:db8::1", "x".repeat(65)),
         datasetId: fc.constantFrom("", ...ids, UNKNOWN, UNKNOWN.toUpperCase(), "x"),
       })
       .map((init) => create(VerifyApiKeyRequestSchema, init));

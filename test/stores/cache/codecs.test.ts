@@ -50,7 +50,8 @@ test("what is cached comes back as it was, with every field set and with none bu
     datasetEntity.codec,
   );
   comesBack(newApiKey("a"), apiKeyEntity.codec);
-  const settings = { origins: ["x", "?"], datasetIds: ["e"], expireTime: at, lastUsed: at, deleted: at };
+  const lists = { origins: ["x", "?"], allowedIps: ["10.0.0.0/8", "::1"], datasetIds: ["e"] };
+  const settings = { ...lists, expireTime: at, lastUsed: at, deleted: at };
   const rateLimit = { requests: 5, windowSeconds: 60 };
   const previous = { ...newSealedToken(), expireTime: at };
   comesBack(newApiKey("a", { ...settings, rateLimit, previous, enabled: false }), apiKeyEntity.codec);
@@ -67,7 +68,7 @@ test("what isn't ours, or not of this version, is a miss", () => {
     "",
     "x",
     text.slice(0, -1),
-    text.replace(/^2:/, "1:"),
+    `9${text}`,
     text.replace('"public"', '"everybody"'),
     text.replace("[]", "[1]"),
   ]) {

@@ -170,7 +170,7 @@ describe.skipIf(!postgresUrl() || !redisUrl())("two replicas on one PostgreSQL a
 
     await eventually(async () => (await seen(slow, dataset))?.visibility === "private");
     const [key = ""] = await redis.keys(`*:dataset:${dataset.id}`);
-    expect(await redis.get(key)).toMatch(/^2:2:/);
+    expect(await redis.get(key)).toMatch(/^\d+:2:/);
     await slow[Symbol.asyncDispose]();
   });
 
@@ -214,8 +214,8 @@ describe.skipIf(!postgresUrl() || !redisUrl())("two replicas on one PostgreSQL a
     const [key = ""] = await redis.keys(`*:dataset:${dataset.id}`);
     for (const broken of [
       "2:1:1800000000000:[]",
-      "2:1:1900000000000:[1,2]",
-      "2:1:1900000000000:{",
+      "3:1:1900000000000:[1,2]",
+      "3:1:1900000000000:{",
       "garbage",
       "",
     ]) {

@@ -43,6 +43,7 @@ const apiKey = {
   description: "description",
   userAgent: "agent",
   origins: ["origin"],
+  allowedIps: ["2001:db8::/32"],
   enabled: false,
   expireTime: at(1),
   datasetIds: ["dddddddd-0000-4000-8000-000000000004"],
@@ -74,29 +75,29 @@ test.each([
   [
     "a dataset",
     serialize({ revision: 6, readAt: 5, value: dataset }, datasetEntity.codec),
-    '2:6:5:["dddddddd-0000-4000-8000-000000000004","aaaaaaaa-0000-4000-8000-000000000001","raster","title","table","scope","restricted","draft","owner",["role"],["subject"],"/{z}/{x}/{y}",[-1,-2,3,4.5],1,2,512,"webp",5,1800000900,6,1795255201123,1795255202123]',
+    '3:6:5:["dddddddd-0000-4000-8000-000000000004","aaaaaaaa-0000-4000-8000-000000000001","raster","title","table","scope","restricted","draft","owner",["role"],["subject"],"/{z}/{x}/{y}",[-1,-2,3,4.5],1,2,512,"webp",5,1800000900,6,1795255201123,1795255202123]',
   ],
   [
     "an API key",
     serialize({ revision: 9, readAt: 5, value: apiKey }, apiKeyEntity.codec),
-    '2:9:5:["cccccccc-0000-4000-8000-000000000003","aaaaaaaa-0000-4000-8000-000000000001","name","description","agent",["origin"],false,1795255201123,["dddddddd-0000-4000-8000-000000000004"],"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=","AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=",1795255203123,1795255204123,1795255205123,1795255206123,9,7,8,1795255202123,"AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM=","BAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQ="]',
+    '3:9:5:["cccccccc-0000-4000-8000-000000000003","aaaaaaaa-0000-4000-8000-000000000001","name","description","agent",["origin"],["2001:db8::/32"],false,1795255201123,["dddddddd-0000-4000-8000-000000000004"],"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=","AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=",1795255203123,1795255204123,1795255205123,1795255206123,9,7,8,1795255202123,"AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM=","BAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQ="]',
   ],
   [
     "a service token",
     serialize({ revision: 2, readAt: 5, value: serviceToken }, serviceTokenEntity.codec),
-    '2:2:5:["bbbbbbbb-0000-4000-8000-000000000002","aaaaaaaa-0000-4000-8000-000000000001","name","AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=",1795255201123,1795255202123,1795255203123]',
+    '3:2:5:["bbbbbbbb-0000-4000-8000-000000000002","aaaaaaaa-0000-4000-8000-000000000001","name","AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=",1795255201123,1795255202123,1795255203123]',
   ],
   [
     "an account",
     serialize({ revision: 1, readAt: 5, value: account }, accountEntity.codec),
-    '2:1:5:["aaaaaaaa-0000-4000-8000-000000000001","name",1795255201123]',
+    '3:1:5:["aaaaaaaa-0000-4000-8000-000000000001","name",1795255201123]',
   ],
   [
     "a scope",
     serialize({ revision: 1, readAt: 5, value: { id: dataset.id } }, scopeEntity.codec),
-    '2:1:5:["dddddddd-0000-4000-8000-000000000004"]',
+    '3:1:5:["dddddddd-0000-4000-8000-000000000004"]',
   ],
-  ["what is gone", serialize({ revision: 7, readAt: 5, value: undefined }, accountEntity.codec), "2:7:5:"],
-])("format version 2 of %s is this text", (_, text, pinned) => {
+  ["what is gone", serialize({ revision: 7, readAt: 5, value: undefined }, accountEntity.codec), "3:7:5:"],
+])("format version 3 of %s is this text", (_, text, pinned) => {
   expect(text).toBe(pinned);
 });
