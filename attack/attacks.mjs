@@ -1,4 +1,5 @@
 import { bodies, hundredBodies } from "./attacks/bodies.mjs";
+import { confusion } from "./attacks/confusion.mjs";
 import { connectionFlood, endlessHeaders, fin } from "./attacks/connections.mjs";
 import { anonymousCold, fatDatasets } from "./attacks/datasets.mjs";
 import { differential } from "./attacks/differential.mjs";
@@ -19,6 +20,7 @@ export const ATTACKS = [
   resets,
   fatDatasets,
   differential,
+  confusion,
   connectionFlood,
   endlessHeaders,
   slowReaders,

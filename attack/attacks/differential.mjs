@@ -5,6 +5,7 @@ import { openHttp1 } from "../../bench/generator/http1.mjs";
 import { openHttp2, prepareHttp2 } from "../../bench/generator/http2.mjs";
 import { grpcFrame } from "../../harness/grpc-frame.mjs";
 import { call } from "../client.mjs";
+import { createRandom } from "../random.mjs";
 
 const PAIRS = 100_000;
 const SHORT_PAIRS = 3_000;
@@ -41,17 +42,6 @@ export const differential = {
     ];
   },
 };
-
-/** mulberry32: a run can be repeated from its seed. @param {number} seed @returns {() => number} 0 to below 1. */
-function createRandom(seed) {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /**
  * @typedef {readonly (readonly [name: string, value: string])[]} Fields
