@@ -107,10 +107,14 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
     apiKeys: useCases.apiKeyVerification,
     clock,
   });
+  const keyRing = createSigningKeyRing(config.tokens.signingAlgorithm, {
+    hmac: secrets.signingKeys,
+    ed25519: secrets.ed25519Keys ?? [],
+  });
   const tileTokens = createTileTokens({
     datasets: stores.datasets,
     scopes: stores.scopes,
-    keyRing: createSigningKeyRing(secrets.signingKeys),
+    keyRing,
     lifetime: config.tokens,
     generation,
     clock,

@@ -1,6 +1,5 @@
 import { randomBytes } from "node:crypto";
 import { z } from "zod";
-import { ENCRYPTION_KEY_BYTES } from "../domain/api-keys/vault.js";
 import { list, secret } from "./forms.js";
 import type { Settings, Values } from "./read.js";
 import { keepSecret } from "./secret-files.js";
@@ -9,7 +8,7 @@ import type { StorageValues } from "./storage.js";
 const unique = (items: readonly unknown[]) => new Set(items).size === items.length;
 
 /**
- * Secrets that sign tile tokens; the first signs, all verify. Blanks are refused rather than trimmed: the tile server
+ * Secrets that sign tile tokens with HMAC; the first signs, all verify. Blanks are refused rather than trimmed: the tile server
  * that shares the secret may not trim, and every signature would differ.
  */
 const signingKeys = z
@@ -21,11 +20,13 @@ const signingKeys = z
       .refine(unique, "must not list a key twice"),
   );
 
-/** AES-256 keys in base64; the first encrypts, all decrypt. */
-const encryptionKeys = list
+const BASE64_KEY_BYTES = 32;
+
+/** In base64: AES-256 keys, of which the first encrypts and all decrypt; Ed25519 seeds, of which the first signs and all verify. */
+const base64Keys = list
   .pipe(
     z
-      .array(z.string().refine(isBase64Key, `must be the base64 of exactly ${ENCRYPTION_KEY_BYTES} bytes`))
+      .array(z.string().refine(isBase64Key, `must be the base64 of exactly ${BASE64_KEY_BYTES} bytes`))
       .refine(unique, "must not list a key twice"),
   )
   .transform((keys): readonly Uint8Array[] => keys.map((key) => Buffer.from(key, "base64")));
@@ -37,13 +38,16 @@ const operatorToken = secret
 
 export const variables = {
   TILE_SIGNING_KEYS: signingKeys.optional(),
-  ENCRYPTION_KEYS: encryptionKeys.optional(),
+  TILE_ED25519_KEYS: base64Keys.optional(),
+  ENCRYPTION_KEYS: base64Keys.optional(),
   OPERATOR_TOKEN: operatorToken.optional(),
 };
 
 export interface Secrets {
-  /** Not empty. The first signs, all verify. */
+  /** HMAC secrets, not empty. The first signs, if HMAC does; all verify. */
   readonly signingKeys: readonly string[];
+  /** Ed25519 seeds, 32 bytes each. The first signs, if Ed25519 does, and is there then; all verify. */
+  readonly ed25519Keys?: readonly Uint8Array[] | undefined;
   /** Not empty, 32 bytes each. The first encrypts, all decrypt. */
   readonly encryptionKeys: readonly Uint8Array[];
   /** Absent: nobody is the operator. */
@@ -62,20 +66,27 @@ export const toConfig = (values: SecretValues) => ({ secrets: toSource(values) }
 function toSource(values: SecretValues): SecretsSource {
   const {
     TILE_SIGNING_KEYS: signingKeys,
+    TILE_ED25519_KEYS: ed25519Keys,
     ENCRYPTION_KEYS: encryptionKeys,
     OPERATOR_TOKEN: operatorToken,
   } = values;
+  const given = { signingKeys, ed25519Keys, encryptionKeys, operatorToken };
   // With a DATABASE_URL both rings are there: conflicts() has seen to it.
   return values.DATABASE_URL !== undefined && signingKeys && encryptionKeys
-    ? { kind: "given", given: { signingKeys, encryptionKeys, operatorToken } }
-    : { kind: "data_dir", dataDir: values.DATA_DIR, given: { signingKeys, encryptionKeys, operatorToken } };
+    ? { kind: "given", given: { ...given, signingKeys, encryptionKeys } }
+    : { kind: "data_dir", dataDir: values.DATA_DIR, given };
 }
 
-export function conflicts(settings: Settings<"DATABASE_URL" | "TILE_SIGNING_KEYS" | "ENCRYPTION_KEYS">) {
-  if (!settings.DATABASE_URL) return [];
-  return (["TILE_SIGNING_KEYS", "ENCRYPTION_KEYS"] as const)
-    .filter((name) => !settings[name])
+type RelatedVariable = keyof typeof variables | "DATABASE_URL" | "TILE_SIGNING_ALGORITHM";
+
+export function conflicts(settings: Settings<RelatedVariable>): string[] {
+  const problems = (["TILE_SIGNING_KEYS", "ENCRYPTION_KEYS"] as const)
+    .filter((name) => settings.DATABASE_URL && !settings[name])
     .map((name) => `${name}: required with DATABASE_URL`);
+  const isMissing = settings.TILE_SIGNING_ALGORITHM?.text === "ed25519" && !settings.TILE_ED25519_KEYS;
+  return isMissing
+    ? [...problems, "TILE_ED25519_KEYS: required with TILE_SIGNING_ALGORITHM=ed25519"]
+    : problems;
 }
 
 /**
@@ -90,11 +101,12 @@ export async function ensureSecrets(source: SecretsSource): Promise<Secrets> {
   const { dataDir, given } = source;
   // Of the hash's and the cipher's length. Hexadecimal also keeps the operator token from looking like another kind.
   const hex = () => randomBytes(32).toString("hex");
-  const base64 = () => randomBytes(ENCRYPTION_KEY_BYTES).toString("base64");
+  const base64 = () => randomBytes(BASE64_KEY_BYTES).toString("base64");
   return {
     signingKeys: given.signingKeys ?? (await keepSecret(dataDir, "tile-signing-keys", signingKeys, hex)),
+    ed25519Keys: given.ed25519Keys,
     encryptionKeys:
-      given.encryptionKeys ?? (await keepSecret(dataDir, "encryption-keys", encryptionKeys, base64)),
+      given.encryptionKeys ?? (await keepSecret(dataDir, "encryption-keys", base64Keys, base64)),
     operatorToken: given.operatorToken ?? (await keepSecret(dataDir, "operator-token", operatorToken, hex)),
   };
 }
@@ -102,5 +114,5 @@ export async function ensureSecrets(source: SecretsSource): Promise<Secrets> {
 function isBase64Key(text: string): boolean {
   const key = Buffer.from(text, "base64");
   // Node skips what isn't base64, so only the way back proves the text.
-  return key.length === ENCRYPTION_KEY_BYTES && key.toString("base64") === text;
+  return key.length === BASE64_KEY_BYTES && key.toString("base64") === text;
 }

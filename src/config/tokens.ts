@@ -1,17 +1,24 @@
 import { z } from "zod";
 import type { Tenancy } from "../domain/datasets/scope.js";
+import { SIGNING_ALGORITHMS, type SigningAlgorithm } from "../domain/tile-tokens/key-ring.js";
 import type { TokenLifetime } from "../domain/tile-tokens/lifetime.js";
 import { wholeNumber } from "./forms.js";
 import type { Settings, Values } from "./read.js";
 
 export const variables = {
   TENANCY: z.enum(["single", "multi"], { error: "must be single or multi" }).default("single"),
+  TILE_SIGNING_ALGORITHM: z
+    .enum(SIGNING_ALGORITHMS, { error: `must be ${SIGNING_ALGORITHMS.join(" or ")}` })
+    .default("hmac"),
   // At most a day, since a token that is out lives until it expires.
   TILE_TOKEN_TTL_SECONDS: wholeNumber(1, 86_400).default(900),
   TILE_TOKEN_MIN_VALIDITY_SECONDS: wholeNumber(1, 86_400).optional(),
 };
 
-type TokensConfig = TokenLifetime & { readonly tenancy: Tenancy };
+type TokensConfig = TokenLifetime & {
+  readonly tenancy: Tenancy;
+  readonly signingAlgorithm: SigningAlgorithm;
+};
 
 /** For clients to load what is on their screen. */
 const DEFAULT_MIN_VALIDITY_SECONDS = 60;
@@ -23,6 +30,7 @@ export const toConfig = (values: Values<typeof variables>): { tokens: TokensConf
       values.TILE_TOKEN_MIN_VALIDITY_SECONDS ??
       Math.min(DEFAULT_MIN_VALIDITY_SECONDS, values.TILE_TOKEN_TTL_SECONDS),
     tenancy: values.TENANCY,
+    signingAlgorithm: values.TILE_SIGNING_ALGORITHM,
   },
 });
 

@@ -50,7 +50,7 @@ test("an empty environment is the embedded service on loopback, its secrets left
   expect(rest).toEqual({
     database: { kind: "embedded", dataDir: "./data" },
     secrets: { kind: "data_dir", dataDir: "./data", given: {} },
-    tokens: { ttlSeconds: 900, minValiditySeconds: 60, tenancy: "single" },
+    tokens: { ttlSeconds: 900, minValiditySeconds: 60, tenancy: "single", signingAlgorithm: "hmac" },
     cacheTtlSeconds: 60,
     adminRole: "admin",
     forwardAuth: { tilePaths: ["geolens", "martin"], rateLimitStatus: 429 },
@@ -104,6 +104,29 @@ test("what is given is kept even where the data directory could supply it", () =
     dataDir: "/var/lib/tilegate",
     given: { signingKeys: [signingKey] },
   });
+});
+
+test("Ed25519 keys may be there before they sign, and must be there when they do", () => {
+  const seeds = [randomBytes(32), randomBytes(32)];
+  const TILE_ED25519_KEYS = seeds.map((seed) => seed.toString("base64")).join(", ");
+  for (const [TILE_SIGNING_ALGORITHM, signingAlgorithm] of [
+    ["", "hmac"],
+    ["hmac", "hmac"],
+    ["ed25519", "ed25519"],
+  ]) {
+    const { tokens, secrets } = readConfig({ ...postgres, TILE_SIGNING_ALGORITHM, TILE_ED25519_KEYS });
+    expect(tokens.signingAlgorithm).toBe(signingAlgorithm);
+    expect(secrets.given).toMatchObject({ signingKeys: [signingKey], ed25519Keys: seeds });
+  }
+  for (const env of [{}, postgres]) {
+    expect(problemsOf({ ...env, TILE_SIGNING_ALGORITHM: "ed25519" })).toEqual([
+      "TILE_ED25519_KEYS: required with TILE_SIGNING_ALGORITHM=ed25519",
+    ]);
+  }
+  const { TILE_SIGNING_KEYS: _, ...without } = postgres;
+  expect(problemsOf({ ...without, TILE_SIGNING_ALGORITHM: "ed25519", TILE_ED25519_KEYS })).toEqual([
+    "TILE_SIGNING_KEYS: required with DATABASE_URL",
+  ]);
 });
 
 test("an empty variable is an unset one", () => {
@@ -169,6 +192,13 @@ describe.each([
   ["TILE_SIGNING_KEYS", `${signingKey},`],
   ["TILE_SIGNING_KEYS", `${signingKey},${signingKey}`],
   ["TILE_SIGNING_KEYS", `${signingKey}, fedcba9876543210`],
+  ["TILE_SIGNING_ALGORITHM", "Ed25519"],
+  ["TILE_SIGNING_ALGORITHM", "none"],
+  ["TILE_ED25519_KEYS", randomBytes(31).toString("base64")],
+  ["TILE_ED25519_KEYS", randomBytes(64).toString("base64")],
+  ["TILE_ED25519_KEYS", randomBytes(32).toString("hex")],
+  ["TILE_ED25519_KEYS", `${encryptionKey},`],
+  ["TILE_ED25519_KEYS", `${encryptionKey},${encryptionKey}`],
   ["ENCRYPTION_KEYS", randomBytes(31).toString("base64")],
   ["ENCRYPTION_KEYS", randomBytes(33).toString("base64")],
   ["ENCRYPTION_KEYS", `${encryptionKey.slice(0, -1)}!`],

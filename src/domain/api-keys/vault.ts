@@ -31,7 +31,7 @@ interface RingKey {
   readonly lookupKey: Buffer;
 }
 
-export const ENCRYPTION_KEY_BYTES = 32;
+const ENCRYPTION_KEY_BYTES = 32;
 const VERSION = 1;
 const FINGERPRINT_BYTES = 8;
 /** 96 random bits: below 2^32 tokens a key, far more than there will be, a repeated nonce is out of question. */

@@ -1,27 +1,130 @@
-import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from "node:crypto";
+import {
+  createHash,
+  createHmac,
+  createPrivateKey,
+  createPublicKey,
+  createSecretKey,
+  type KeyObject,
+  sign,
+  timingSafeEqual,
+  verify,
+} from "node:crypto";
 
-export interface SigningKeyRing {
-  /** Lower-case hex HMAC-SHA256 of `{scope}:{exp}` under the first key. */
-  sign(scope: string, exp: number): string;
-  /** Whether any key of the ring made `sig`. Takes the same time whichever it was, and if none was. */
-  verifies(scope: string, exp: number, sig: string): boolean;
+/** A key is of one of these and never serves the other. */
+export const SIGNING_ALGORITHMS = ["hmac", "ed25519"] as const;
+
+export type SigningAlgorithm = (typeof SIGNING_ALGORITHMS)[number];
+
+/** Of each algorithm the first signs, if that algorithm does; all verify. */
+export interface SigningKeys {
+  /** Secrets, used as UTF-8 bytes. */
+  readonly hmac: readonly string[];
+  /** Seeds (RFC 8032's private keys), 32 bytes each. */
+  readonly ed25519: readonly Uint8Array[];
 }
 
-/** @param secrets At least one, used as UTF-8 bytes. The first signs, all verify. */
-export function createSigningKeyRing(secrets: readonly string[]): SigningKeyRing {
-  const [signingKey, ...olderKeys] = secrets.map((secret) => createSecretKey(secret, "utf8"));
-  if (signingKey === undefined) throw new Error("the key ring is empty");
-  const digest = (key: KeyObject, scope: string, exp: number) =>
-    createHmac("sha256", key).update(`${scope}:${exp}`).digest("hex");
+/** A key that verifies and can't sign, as a JSON Web Key (RFC 8037). */
+export interface PublicKey {
+  readonly kty: "OKP";
+  readonly crv: "Ed25519";
+  /** 32 bytes, base64url. */
+  readonly x: string;
+  /** The key's thumbprint (RFC 7638), so that a key has the same name wherever it is published. */
+  readonly kid: string;
+  readonly alg: "EdDSA";
+  readonly use: "sig";
+}
+
+export interface SigningKeyRing {
+  /** Of `{scope}:{exp}`, in lower-case hex: 64 digits of HMAC-SHA256, or 128 of Ed25519. */
+  sign(scope: string, exp: number): string;
+  /**
+   * Whether any key of the ring made `sig`: keys of the algorithm that its length names, no other. Takes the same time whichever
+   * it was, and if none was.
+   */
+  verifies(scope: string, exp: number, sig: string): boolean;
+  /** Of another text than a token's, under the same key. @throws for one that could be taken for a token's. */
+  signText(text: string): string;
+  /** Those whose signatures anybody may verify. */
+  publicKeys(): readonly PublicKey[];
+}
+
+/** What the length of a signature in hex says of its algorithm. */
+const HMAC_DIGITS = 64;
+const ED25519_SIGNATURE = /^[0-9a-f]{128}$/;
+
+/** A PKCS #8 private key without its seed (RFC 8410). */
+const PKCS8_PREFIX = Buffer.from("302e020100300506032b657004220420", "hex");
+
+interface KeyPair {
+  readonly privateKey: KeyObject;
+  readonly publicKey: KeyObject;
+  readonly published: PublicKey;
+}
+
+/** @param algorithm What signs: it has a key at least. */
+export function createSigningKeyRing(algorithm: SigningAlgorithm, keys: SigningKeys): SigningKeyRing {
+  const hmacKeys = keys.hmac.map((secret) => createSecretKey(secret, "utf8"));
+  const keyPairs = keys.ed25519.map(toKeyPair);
+  const signText = signerOf(algorithm, hmacKeys[0], keyPairs[0]);
   return {
-    sign: (scope, exp) => digest(signingKey, scope, exp),
+    sign: (scope, exp) => signText(messageOf(scope, exp)),
     verifies(scope, exp, sig) {
-      const actual = Buffer.from(sig);
-      const matches = [signingKey, ...olderKeys].map((key) => {
-        const expected = Buffer.from(digest(key, scope, exp));
-        return expected.length === actual.length && timingSafeEqual(expected, actual);
-      });
-      return matches.includes(true);
+      const message = messageOf(scope, exp);
+      const isMadeBy =
+        sig.length === HMAC_DIGITS
+          ? hmacKeys.map((key) => isHmac(key, message, sig))
+          : keyPairs.map(({ publicKey }) => isEd25519(publicKey, message, sig));
+      return isMadeBy.includes(true);
     },
+    signText(text) {
+      if (/:\d+$/.test(text)) throw new Error("a text that ends like a token's message is not signed");
+      return signText(text);
+    },
+    publicKeys: () => keyPairs.map(({ published }) => published),
+  };
+}
+
+const messageOf = (scope: string, exp: number): string => `${scope}:${exp}`;
+
+function signerOf(
+  algorithm: SigningAlgorithm,
+  hmacKey: KeyObject | undefined,
+  keyPair: KeyPair | undefined,
+): (text: string) => string {
+  if (algorithm === "hmac" && hmacKey !== undefined) return (text) => hmacOf(hmacKey, text);
+  if (algorithm === "ed25519" && keyPair !== undefined) {
+    return (text) => sign(null, Buffer.from(text), keyPair.privateKey).toString("hex");
+  }
+  throw new Error("the ring has no key that signs");
+}
+
+const hmacOf = (key: KeyObject, text: string): string => createHmac("sha256", key).update(text).digest("hex");
+
+function isHmac(key: KeyObject, message: string, sig: string): boolean {
+  const actual = Buffer.from(sig);
+  const expected = Buffer.from(hmacOf(key, message));
+  return expected.length === actual.length && timingSafeEqual(expected, actual);
+}
+
+/** In one form only, else a token had several that all verify: upper case, or digits that Node.js doesn't read. */
+const isEd25519 = (key: KeyObject, message: string, sig: string): boolean =>
+  ED25519_SIGNATURE.test(sig) && verify(null, Buffer.from(message), key, Buffer.from(sig, "hex"));
+
+function toKeyPair(seed: Uint8Array): KeyPair {
+  const privateKey = createPrivateKey({
+    key: Buffer.concat([PKCS8_PREFIX, seed]),
+    format: "der",
+    type: "pkcs8",
+  });
+  const publicKey = createPublicKey(privateKey);
+  const { x = "" } = publicKey.export({ format: "jwk" });
+  // The members that RFC 7638 wants, in its order and without blanks.
+  const thumbprint = createHash("sha256").update(JSON.stringify({ crv: "Ed25519", kty: "OKP", x }));
+  const kid = thumbprint.digest("base64url");
+  return {
+    privateKey,
+    publicKey,
+    published: { kty: "OKP", crv: "Ed25519", x, kid, alg: "EdDSA", use: "sig" },
   };
 }
