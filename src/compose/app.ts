@@ -4,7 +4,7 @@ import { createConnectRouter } from "@connectrpc/connect";
 import { createAuthenticator } from "../domain/authentication/authenticator.js";
 import type { JwtVerifier } from "../domain/authentication/jwt.js";
 import { createTileRequests } from "../domain/tile-requests/tile-requests.js";
-import { createSigningKeyRing } from "../domain/tile-tokens/key-ring.js";
+import { createSigningKeyRing, type SigningKeyRing } from "../domain/tile-tokens/key-ring.js";
 import { createTileTokens } from "../domain/tile-tokens/tile-tokens.js";
 import { createAnswerHeaders, SAME_ORIGIN } from "../front/answer-headers.js";
 import { createAnswerMemos } from "../front/answer-memo.js";
@@ -78,6 +78,8 @@ export interface App {
   /** All that is served, as data. */
   readonly rpcMethods: readonly RpcMethod[];
   readonly restRoutes: readonly RestRoute[];
+  /** What signs and verifies tile tokens. Its keys may be replaced. */
+  readonly keyRing: SigningKeyRing;
   /** The calls that are more than a question and an answer, by path. */
   readonly callClasses: ReadonlyMap<string, CallClass>;
   /**
@@ -97,7 +99,11 @@ const rpcPathOf = ({ method }: RpcMethod): string => `/${method.parent.typeName}
 const BETWEEN_STEPS_MS = 50;
 
 export function createApp({ config, secrets, database, stores, useCases, log, clock }: Backend): App {
-  const { generation } = stores;
+  const keyRing = createSigningKeyRing(config.tokens.signingAlgorithm, {
+    hmac: secrets.signingKeys,
+    ed25519: secrets.ed25519Keys ?? [],
+  });
+  const generation = () => stores.generation() + keyRing.generation();
   const authenticator = createAuthenticator({
     operatorToken: secrets.operatorToken,
     jwtVerifier: config.jwt && loadJwtVerifier({ ...config.jwt, clock }),
@@ -106,10 +112,6 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
     serviceTokens: stores.serviceTokens,
     apiKeys: useCases.apiKeyVerification,
     clock,
-  });
-  const keyRing = createSigningKeyRing(config.tokens.signingAlgorithm, {
-    hmac: secrets.signingKeys,
-    ed25519: secrets.ed25519Keys ?? [],
   });
   const tileTokens = createTileTokens({
     datasets: stores.datasets,
@@ -257,6 +259,7 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
     plainHandler: createHandler(framework.answer),
     hotAnswers: hot.answered,
     authentications: callers.resolved,
+    keyRing,
     rpcMethods: RPC_METHODS,
     restRoutes,
     callClasses: new Map([

@@ -5,7 +5,7 @@
 export const REMEMBERED_MS = 1_000;
 
 export interface SecondMemoOptions<Key = never, Value = never> {
-  /** Grows with every change of a dataset, key, token or account that this process hears of. */
+  /** Grows with every change of a dataset, key, token, account or signing key that this process hears of. */
   readonly generation: () => number;
   readonly maxEntries: number;
   /** The same in bytes, as `sizeOf` counts them. Absent: entries are small, whoever sends them. */

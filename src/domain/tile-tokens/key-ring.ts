@@ -9,6 +9,7 @@ import {
   timingSafeEqual,
   verify,
 } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
 
 /** A key is of one of these and never serves the other. */
 export const SIGNING_ALGORITHMS = ["hmac", "ed25519"] as const;
@@ -35,6 +36,7 @@ export interface PublicKey {
   readonly use: "sig";
 }
 
+/** Keys that may be replaced while they are in use. */
 export interface SigningKeyRing {
   /** Of `{scope}:{exp}`, in lower-case hex: 64 digits of HMAC-SHA256, or 128 of Ed25519. */
   sign(scope: string, exp: number): string;
@@ -47,6 +49,13 @@ export interface SigningKeyRing {
   signText(text: string): string;
   /** Those whose signatures anybody may verify. */
   publicKeys(): readonly PublicKey[];
+  /** Grows with each replacement: the key of what was signed before may be gone. */
+  generation(): number;
+  /**
+   * From now on these alone sign and verify.
+   * @returns Whether they are others than before. @throws without a key that signs, and changes nothing then.
+   */
+  replace(keys: SigningKeys): boolean;
 }
 
 /** What the length of a signature in hex says of its algorithm. */
@@ -62,27 +71,48 @@ interface KeyPair {
   readonly published: PublicKey;
 }
 
+/** Keys as node:crypto takes them. */
+interface LoadedKeys {
+  readonly hmac: readonly KeyObject[];
+  readonly ed25519: readonly KeyPair[];
+  readonly signText: (text: string) => string;
+}
+
 /** @param algorithm What signs: it has a key at least. */
 export function createSigningKeyRing(algorithm: SigningAlgorithm, keys: SigningKeys): SigningKeyRing {
-  const hmacKeys = keys.hmac.map((secret) => createSecretKey(secret, "utf8"));
-  const keyPairs = keys.ed25519.map(toKeyPair);
-  const signText = signerOf(algorithm, hmacKeys[0], keyPairs[0]);
+  let given = keys;
+  let loaded = load(algorithm, keys);
+  let generation = 0;
   return {
-    sign: (scope, exp) => signText(messageOf(scope, exp)),
+    sign: (scope, exp) => loaded.signText(messageOf(scope, exp)),
     verifies(scope, exp, sig) {
       const message = messageOf(scope, exp);
       const isMadeBy =
         sig.length === HMAC_DIGITS
-          ? hmacKeys.map((key) => isHmac(key, message, sig))
-          : keyPairs.map(({ publicKey }) => isEd25519(publicKey, message, sig));
+          ? loaded.hmac.map((key) => isHmac(key, message, sig))
+          : loaded.ed25519.map(({ publicKey }) => isEd25519(publicKey, message, sig));
       return isMadeBy.includes(true);
     },
     signText(text) {
       if (/:\d+$/.test(text)) throw new Error("a text that ends like a token's message is not signed");
-      return signText(text);
+      return loaded.signText(text);
     },
-    publicKeys: () => keyPairs.map(({ published }) => published),
+    publicKeys: () => loaded.ed25519.map(({ published }) => published),
+    generation: () => generation,
+    replace(keys) {
+      if (isDeepStrictEqual(keys, given)) return false;
+      loaded = load(algorithm, keys);
+      given = keys;
+      generation += 1;
+      return true;
+    },
   };
+}
+
+function load(algorithm: SigningAlgorithm, keys: SigningKeys): LoadedKeys {
+  const hmac = keys.hmac.map((secret) => createSecretKey(secret, "utf8"));
+  const ed25519 = keys.ed25519.map(toKeyPair);
+  return { hmac, ed25519, signText: signerOf(algorithm, hmac[0], ed25519[0]) };
 }
 
 const messageOf = (scope: string, exp: number): string => `${scope}:${exp}`;

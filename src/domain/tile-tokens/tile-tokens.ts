@@ -107,6 +107,7 @@ export interface TileTokens {
 export interface TileTokensOptions extends Pick<SecondMemoOptions, "generation"> {
   readonly datasets: DatasetCache;
   readonly scopes: ScopeCache;
+  /** Its generation counts in `generation`. */
   readonly keyRing: SigningKeyRing;
   readonly lifetime: TokenLifetime;
   readonly clock: Clock;
@@ -157,8 +158,10 @@ const DECOY: ProtectedDataset = {
 
 export function createTileTokens(options: TileTokensOptions): TileTokens {
   const { datasets, scopes, keyRing, lifetime, clock, generation } = options;
-  // A signature is the same within a window. Kept beside the dataset that it was made of: a changed one is another object.
-  const minted = createAttachment<Dataset, TileToken>();
+  // A signature is the same within a window. Kept beside the dataset that it was made of: a changed one is another object. Those of
+  // another ring's keys are left behind.
+  let minted = createAttachment<Dataset, TileToken>();
+  let ring = keyRing.generation();
   const knownAt = createSecondMemo<string, Known>({
     generation,
     maxEntries: MAX_DATASETS,
@@ -168,6 +171,10 @@ export function createTileTokens(options: TileTokensOptions): TileTokens {
   let batches = 0;
 
   function mint(dataset: Dataset, now: number): TileToken {
+    if (ring !== keyRing.generation()) {
+      ring = keyRing.generation();
+      minted = createAttachment();
+    }
     const exp = expiryAt(now, lifetime, dataset.revokedUntilExp);
     const known = minted.of(dataset);
     if (known?.exp === exp && known.expiresIn === exp - now) return known;
