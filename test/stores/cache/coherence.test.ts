@@ -118,7 +118,7 @@ describe.skipIf(!postgresUrl() || !redisUrl())("two replicas on one PostgreSQL a
   });
 
   const lifetime = { ttlSeconds: 900, minValiditySeconds: 60 };
-  const keyRing = createSigningKeyRing(["a key of both replicas"]);
+  const keyRing = createSigningKeyRing("hmac", { hmac: ["a key of both replicas"], ed25519: [] });
   const tileTokensOf = ({ datasets, scopes, generation }: Replica) =>
     createTileTokens({ datasets, scopes, generation, keyRing, lifetime, clock: systemClock });
   const revoke = (replica: Replica, { id }: Dataset) =>
