@@ -1,6 +1,7 @@
 // Whether an answer of a measured server is right: decoded with the generated code, every signature made again.
 import { createHmac } from "node:crypto";
 import { fromBinary, fromJsonString } from "@bufbuild/protobuf";
+import { CheckResponseSchema } from "../dist/gen/proto/envoy/service/auth/v3/external_auth_pb.js";
 import { VerifyApiKeyResponseSchema } from "../dist/gen/proto/tilegate/v1/api_key_service_pb.js";
 import { BatchGetTileTokensResponseSchema } from "../dist/gen/proto/tilegate/v1/tile_token_service_pb.js";
 import { SIGNING_KEY } from "./fixture.mjs";
@@ -54,4 +55,10 @@ function checkTokens(tokens, datasets, { begin, end }) {
     const minted = token.exp - expiresIn;
     if (minted < Math.floor(begin) || minted > end) throw new Error(`expires_in ${expiresIn} for ${id}`);
   }
+}
+
+/** @param {Buffer} answer */
+export function checkGranted(answer) {
+  const { httpResponse } = fromBinary(CheckResponseSchema, answer.subarray(GRPC_PREFIX_BYTES));
+  if (httpResponse.case !== "okResponse") throw new Error("the tile was refused");
 }

@@ -1,4 +1,5 @@
 import { create, toBinary, toJson } from "@bufbuild/protobuf";
+import { CheckRequestSchema } from "../dist/gen/proto/envoy/service/auth/v3/external_auth_pb.js";
 import {
   ListApiKeysRequestSchema,
   VerifyApiKeyRequestSchema,
@@ -80,6 +81,49 @@ export const listRequest = (protocol, accountId, cursor, token) =>
     ListApiKeysRequestSchema,
     { accountId, cursor, limit: 50 },
     { authorization: `Bearer ${token}` },
+  );
+
+/**
+ * A proxy's question by forward auth, as nginx asks it.
+ * @param {string} target @param {Headers} credential @returns {Request}
+ */
+export const authRequest = (target, credential) =>
+  http1("GET", "/auth/tiles", "", { "x-original-uri": target, ...credential });
+
+/**
+ * The same by Envoy, with the headers that a browser sends.
+ * @param {string} path @param {Headers} credential @returns {Request}
+ */
+export const checkRequest = (path, credential) =>
+  unary(
+    "grpc",
+    "/envoy.service.auth.v3.Authorization/Check",
+    CheckRequestSchema,
+    {
+      attributes: {
+        source: { address: { socketAddress: { address: "127.0.0.1" } } },
+        request: {
+          http: {
+            method: "GET",
+            path,
+            headers: {
+              ":authority": "tiles.example.com",
+              ":path": path,
+              ":method": "GET",
+              ":scheme": "https",
+              accept: "*/*",
+              "accept-language": "en",
+              "accept-encoding": "gzip, deflate, br",
+              "x-forwarded-proto": "https",
+              "x-request-id": "7d2bd5f0-6c0c-4c6a-8e4e-8f7a1a7a3d4e",
+              ...COMMON,
+              ...credential,
+            },
+          },
+        },
+      },
+    },
+    {},
   );
 
 /**

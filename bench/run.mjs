@@ -5,6 +5,7 @@ import { openBench } from "./bench.mjs";
 import { formatRow, HEADER, saveResults } from "./report.mjs";
 import { catalog } from "./rows/catalog.mjs";
 import { coherence } from "./rows/coherence.mjs";
+import { edge } from "./rows/edge.mjs";
 import { latency } from "./rows/latency.mjs";
 import { listing } from "./rows/listing.mjs";
 import { sizes } from "./rows/sizes.mjs";
@@ -19,7 +20,7 @@ import { throughput } from "./rows/throughput.mjs";
  */
 
 /** @type {readonly RowGroup[]} */
-const GROUPS = [throughput, sizes, latency, catalog, coherence, start, listing];
+const GROUPS = [throughput, edge, sizes, latency, catalog, coherence, start, listing];
 
 const LATEST = fileURLToPath(new URL("results/latest.json", import.meta.url));
 
