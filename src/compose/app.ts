@@ -3,6 +3,7 @@ import { createRegistry } from "@bufbuild/protobuf";
 import { createConnectRouter } from "@connectrpc/connect";
 import { createAuthenticator } from "../domain/authentication/authenticator.js";
 import type { JwtVerifier } from "../domain/authentication/jwt.js";
+import { DomainError } from "../domain/errors.js";
 import { createTileRequests } from "../domain/tile-requests/tile-requests.js";
 import { createSigningKeyRing, type SigningKeyRing } from "../domain/tile-tokens/key-ring.js";
 import { createTileTokens } from "../domain/tile-tokens/tile-tokens.js";
@@ -47,7 +48,9 @@ import { MAX_DEADLINE_MS } from "../rpc/deadline.js";
 import { createErrorInterceptor } from "../rpc/errors.js";
 import { validationInterceptor } from "../rpc/interceptors.js";
 import { MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, RPC_METHODS, type RpcMethod, SERVICES } from "../rpc/methods.js";
+import { createTileAuthorization } from "../rpc/tile-authorization.js";
 import { createTileTokenService } from "../rpc/tile-token-service.js";
+import { createCheck } from "../rpc/unary/check.js";
 import { createBatchGetTileTokens, createGetTileToken } from "../rpc/unary/tile-tokens.js";
 import { createUnary } from "../rpc/unary/unary.js";
 import { createVerifyApiKey } from "../rpc/unary/verify-api-key.js";
@@ -145,6 +148,7 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
   const rest = createRestRouter({ routes: restRoutes, headersFor, log });
 
   const tileRequests = createTileRequests({
+    ...{ generation, clock },
     tileTokens,
     datasets: stores.datasets,
     scopes: stores.scopes,
@@ -176,14 +180,11 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
     interceptors,
     readMaxBytes: MAX_BATCH_BYTES,
   });
-  router.service(
-    Authorization,
-    createAuthorizationService({
-      ...{ tileRequests, callers, addresses, clock, log },
-      cors: createCors({ origins: config.server.corsOrigins, common: [] }),
-    }),
-    { interceptors },
-  );
+  const authorization = createTileAuthorization({
+    ...{ tileRequests, callers, clock, log },
+    cors: createCors({ origins: config.server.corsOrigins, common: [] }),
+  });
+  router.service(Authorization, createAuthorizationService(authorization), { interceptors });
   health.register(router);
   const framework = createRpcAdapter(router.handlers, log);
   const hot = createUnary({
@@ -191,6 +192,7 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
       createGetTileToken(tileTokens, idReader),
       createBatchGetTileTokens(tileTokens, idReader),
       createVerifyApiKey(useCases.apiKeyVerification),
+      createCheck(authorization),
     ],
     createAnswers,
     framework,
@@ -237,7 +239,15 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
       ...reflections,
       ...RPC_METHODS.map((rpc) => {
         const kind = { door: "rpc", name: rpc.name, headers: headersFor(rpc.policy) } as const;
-        return [rpcPathOf(rpc), { kind, answer: (call: Call) => answer(call, rpc) }] as const;
+        const target: Target = {
+          kind,
+          answer(call) {
+            if (rpc.isForProxies && !addresses.isFromProxy(call.request)) {
+              framework.refuse(call, rpc, notAProxy());
+            } else answer(call, rpc);
+          },
+        };
+        return [rpcPathOf(rpc), target] as const;
       }),
     ]);
 
@@ -292,6 +302,13 @@ function allow(call: Call): void {
   response.writeHead(204);
   response.end();
 }
+
+const notAProxy = () =>
+  new DomainError(
+    "permission_denied",
+    "NOT_A_TRUSTED_PROXY",
+    "only proxies that TRUSTED_PROXIES names may ask",
+  );
 
 function refuseTarget(call: Call): void {
   discardBody(call.request, call.response);

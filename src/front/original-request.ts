@@ -47,28 +47,36 @@ export const isAlias = (name: string): boolean => {
  */
 export function createOriginalRequests({ addresses, uriHeader }: OriginalRequestOptions): ReadOriginal {
   const uriHeaders = uriHeader === undefined ? URI_HEADERS : [uriHeader];
+  const names = [...uriHeaders, ...METHOD_HEADERS];
 
   return (request) => {
     if (!addresses.isFromProxy(request)) return { problem: "the request comes from none of TRUSTED_PROXIES" };
-    const told = new Map<string, string>();
     const { rawHeaders } = request;
+    const told: (string | undefined)[] = names.map(() => undefined);
     for (let line = 0; line < rawHeaders.length; line += 2) {
       const name = (rawHeaders[line] ?? "").toLowerCase();
-      if (uriHeaders.includes(name) || METHOD_HEADERS.includes(name)) {
-        if (told.has(name)) return { problem: `${name} is there twice` };
-        told.set(name, rawHeaders[line + 1] ?? "");
+      const index = names.indexOf(name);
+      if (index !== -1) {
+        if (told[index] !== undefined) return { problem: `${name} is there twice` };
+        told[index] = rawHeaders[line + 1] ?? "";
       } else if (name.includes("_") && isAlias(name)) {
         return { problem: 'a header has "_" where one that decides has "-"' };
       }
     }
-    const [target, otherTarget = target] = valuesOf(told, uriHeaders);
+    let target: string | undefined;
+    for (const [index, value] of told.entries()) {
+      if (value === undefined) continue;
+      if (index >= uriHeaders.length) {
+        if (!isReading(value)) return { problem: ONLY_READING };
+      } else if (target !== undefined && target !== value) {
+        return { problem: `${uriHeaders.join(" and ")} differ` };
+      } else {
+        target = value;
+      }
+    }
     if (target === undefined) return { problem: `the original URI is missing: ${uriHeaders.join(" or ")}` };
-    if (target !== otherTarget) return { problem: `${uriHeaders.join(" and ")} differ` };
-    const [method = "GET", otherMethod = method] = valuesOf(told, METHOD_HEADERS);
-    const isRead = [request.method, method, otherMethod].every(isReading);
-    return isRead ? { target } : { problem: "tiles are read by GET and HEAD only" };
+    return isReading(request.method) ? { target } : { problem: ONLY_READING };
   };
 }
 
-const valuesOf = (told: ReadonlyMap<string, string>, names: readonly string[]): string[] =>
-  names.flatMap((name) => told.get(name) ?? []);
+const ONLY_READING = "tiles are read by GET and HEAD only";

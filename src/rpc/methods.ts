@@ -27,6 +27,8 @@ export interface RpcRules {
   /** Fields and items in the message. */
   readonly maxValues: number;
   readonly policy: AnswerPolicy;
+  /** Whether only those may call whom TRUSTED_PROXIES names: they tell what others sent. */
+  readonly isForProxies?: true;
 }
 
 export interface RpcMethod extends RpcRules {
@@ -101,7 +103,9 @@ const ofAccounts: RulesOf<typeof AccountService> = {
 };
 
 /** Whose request it is that Envoy asks about, the message tells; Envoy itself needs no credential, but TRUSTED_PROXIES. */
-const ofAuthorization: RulesOf<typeof Authorization> = { check: { ...OPEN, policy: SAME_ORIGIN } };
+const ofAuthorization: RulesOf<typeof Authorization> = {
+  check: { ...OPEN, policy: SAME_ORIGIN, isForProxies: true },
+};
 
 const ofHealth: RulesOf<typeof Health> = { check: PROBE, list: PROBE, watch: PROBE };
 

@@ -2,14 +2,18 @@ import { compileTilePaths, type NamedTiles, opens } from "#tile-paths";
 import { readTileRequest } from "#tile-request";
 import { decideAccess, isOpen, mayKnowOf } from "../access/access.js";
 import { ApiKeyRefusedError } from "../authentication/authenticator.js";
+import type { Clock } from "../clock.js";
 import type { Dataset, DatasetCache, ScopeCache } from "../datasets/dataset.js";
 import { DomainError, unavailable } from "../errors.js";
 import type { Caller, Principal } from "../identity/principal.js";
+import { createSecondMemo, type SecondMemoOptions } from "../second-memo.js";
+import { bytesOfTexts } from "../text-bytes.js";
 import type {
   InvalidTileToken,
   SentTileToken,
   TileTokens,
   TileTokenVerdict,
+  ValidTileToken,
 } from "../tile-tokens/tile-tokens.js";
 
 export type TilesVerdict = GrantedTiles | RefusedTiles;
@@ -91,7 +95,8 @@ export interface TileRequests {
   ): TilesVerdict | Promise<TilesVerdict>;
 }
 
-export interface TileRequestsOptions {
+export interface TileRequestsOptions extends Pick<SecondMemoOptions, "generation"> {
+  readonly clock: Clock;
   readonly tileTokens: Pick<TileTokens, "verify">;
   readonly datasets: DatasetCache;
   readonly scopes: ScopeCache;
@@ -113,19 +118,46 @@ const OF_TOKENS: Readonly<Record<InvalidTileToken["reason"], RefusedTiles>> = {
   revoked: refused("revoked", "the tile token is revoked"),
 };
 
+/** So many layers' tokens of one second, and what is kept of each but for its text: the entry, the grant and how it travels. */
+const MAX_GRANTS = 5_000;
+const MAX_BYTES = 4 * 1024 * 1024;
+const GRANT_BYTES = 1_000;
+
 /** No dataset has it: looked up in the place of one that there isn't, which so takes as long as one that must not show. */
 const NOBODYS_ID = "00000000-0000-0000-0000-000000000000";
 
 export function createTileRequests(options: TileRequestsOptions): TileRequests {
-  const { tileTokens, datasets, scopes } = options;
+  const { tileTokens, datasets, scopes, generation, clock } = options;
   const tilesOf = compileTilePaths(options.tilePaths);
 
-  function byToken(tiles: NamedTiles, { scope }: SentTileToken, verdict: TileTokenVerdict): TilesVerdict {
-    if (!verdict.valid) return OF_TOKENS[verdict.reason];
-    if (!opens(scope, tiles)) return OTHER_TILES;
-    const { dataset, expiresIn } = verdict;
-    const isPublic = dataset !== undefined && isOpen(dataset);
-    return { granted: true, opener: "token", scope, accountId: dataset?.accountId, isPublic, expiresIn };
+  // A layer's tiles come with the same token: it is verified once a second.
+  const grantsAt = createSecondMemo<string, GrantedTiles>({
+    generation,
+    maxEntries: MAX_GRANTS,
+    maxBytes: MAX_BYTES,
+    sizeOf: (key) => GRANT_BYTES + bytesOfTexts([key], 1),
+  });
+
+  function byToken(
+    tiles: NamedTiles,
+    token: SentTileToken,
+    beforeWaiting: (caller: Caller) => void,
+  ): TilesVerdict | Promise<TilesVerdict> {
+    const { sig, exp, scope } = token;
+    const grants = grantsAt(clock());
+    const key = `${sig}:${exp}:${scope}`;
+    const judge = (grant: GrantedTiles): TilesVerdict => (opens(scope, tiles) ? grant : OTHER_TILES);
+    const known = grants.get(key);
+    if (known !== undefined) return judge(known);
+    const judged = (verdict: TileTokenVerdict): TilesVerdict => {
+      if (!verdict.valid) return OF_TOKENS[verdict.reason];
+      const grant = grantOf(scope, verdict);
+      // Of what was waited for, it isn't known whether it is still so.
+      if (!(pending instanceof Promise)) grants.set(key, grant);
+      return judge(grant);
+    };
+    const pending = tileTokens.verify(token, () => beforeWaiting([]));
+    return andThen(pending, judged);
   }
 
   function byCaller(
@@ -170,16 +202,18 @@ export function createTileRequests(options: TileRequestsOptions): TileRequests {
         const pending =
           token === undefined
             ? andThen(caller(), (who) => byCaller(tiles, who, beforeWaiting))
-            : andThen(
-                tileTokens.verify(token, () => beforeWaiting([])),
-                (verdict) => byToken(tiles, token, verdict),
-              );
+            : byToken(tiles, token, beforeWaiting);
         return pending instanceof Promise ? pending.catch(toRefusal) : pending;
       } catch (error) {
         return toRefusal(error);
       }
     },
   };
+}
+
+function grantOf(scope: string, { dataset, expiresIn }: ValidTileToken): GrantedTiles {
+  const isPublic = dataset !== undefined && isOpen(dataset);
+  return { granted: true, opener: "token", scope, accountId: dataset?.accountId, isPublic, expiresIn };
 }
 
 const andThen = <T, U>(value: T | Promise<T>, next: (value: T) => U | Promise<U>): U | Promise<U> =>

@@ -1,4 +1,4 @@
-import { randomUUID } from "node:crypto";
+import { createHmac, randomUUID } from "node:crypto";
 import { type ClientHttp2Session, connect } from "node:http2";
 import { create, toBinary, toJsonString } from "@bufbuild/protobuf";
 import fc from "fast-check";
@@ -6,17 +6,26 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { grpcFrame } from "../../../harness/grpc-frame.mjs";
 import { OPERATOR } from "../../../src/domain/identity/principal.js";
 import { generateSecret } from "../../../src/domain/identity/secret.js";
+import { CheckRequestSchema } from "../../../src/gen/proto/envoy/service/auth/v3/external_auth_pb.js";
 import {
   type VerifyApiKeyRequest,
   VerifyApiKeyRequestSchema,
 } from "../../../src/gen/proto/tilegate/v1/api_key_service_pb.js";
 import { BatchGetTileTokensRequestSchema } from "../../../src/gen/proto/tilegate/v1/tile_token_service_pb.js";
 import { IdList } from "../../../src/schema/id-list.js";
-import { aVectorDataset, type Headers, operator, startTestApp, type TestApp } from "../../harness/app.js";
+import {
+  aVectorDataset,
+  type Headers,
+  operator,
+  SIGNING_KEY,
+  startTestApp,
+  type TestApp,
+} from "../../harness/app.js";
 
 const RPC = "/tilegate.v1.TileTokenService/BatchGetTileTokens";
 const SINGLE = "/tilegate.v1.TileTokenService/GetTileToken";
 const VERIFY = "/tilegate.v1.ApiKeyService/VerifyApiKey";
+const CHECK = "/envoy.service.auth.v3.Authorization/Check";
 const UNKNOWN = "00000000-0000-4000-8000-000000000000";
 
 let app: TestApp;
@@ -245,6 +254,62 @@ describe("the hot RPCs' codecs answer as the framework does", () => {
       { numRuns: 60 },
     );
     expect(app.service.hotAnswers() - before).toBeGreaterThan(10);
+  });
+
+  test("over gRPC, for any question of Envoy about any request at any time", async () => {
+    const exp = 1_800_003_600;
+    const token = (scope: string) =>
+      `?sig=${createHmac("sha256", SIGNING_KEY).update(`${scope}:${exp}`).digest("hex")}&exp=${exp}&scope=${scope}`;
+    const paths = [
+      "/roads/1/1/1",
+      "/rivers/1/1/1",
+      "/roads,rivers/1/1/1",
+      "/plans/1/1/1",
+      "/x",
+      "//roads/1/1/1",
+      "",
+      "/ü",
+    ];
+    const queries = [
+      "",
+      "",
+      token("roads"),
+      token("roads"),
+      token("rivers"),
+      "?sig=1",
+      ...keys.map((key) => `?key=${key}`),
+    ];
+    const names = ["x-api-key", "origin", "referer", "user-agent", "x_api_key", "accept", "x_trace", ":path"];
+    const asked = fc
+      .record({
+        method: fc.constantFrom("GET", "GET", "HEAD", "POST", ""),
+        path: fc.tuple(fc.constantFrom(...paths), fc.constantFrom(...queries)).map((parts) => parts.join("")),
+        headers: fc.dictionary(
+          fc.constantFrom(...names),
+          fc.constantFrom("https://maps.example.com", "a,b", "", "ü", ...keys),
+        ),
+        address: fc.constantFrom("", "192.0.2.7", "::1", "x"),
+        has: fc.constantFrom(true, true, true, false),
+      })
+      .map(({ address, has, ...http }) =>
+        create(CheckRequestSchema, {
+          attributes: {
+            source: { address: { socketAddress: { address } } },
+            ...(has && { request: { http } }),
+          },
+        }),
+      );
+    const before = app.service.hotAnswers();
+    const ask = (base: string, message: Uint8Array) => overGrpc(base, {}, message, CHECK);
+    await fc.assert(
+      fc.asyncProperty(asked, aMoment, async (request, moment) => {
+        app.now = new Date(moment);
+        const message = toBinary(CheckRequestSchema, request);
+        expect(await ask(app.url, message)).toEqual(await ask(app.plainUrl, message));
+      }),
+      { numRuns: 150 },
+    );
+    expect(app.service.hotAnswers() - before).toBeGreaterThan(50);
   });
 
   test.each(["100m", "9999m", "1n", "5S", "soon"])(
