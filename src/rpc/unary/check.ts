@@ -1,5 +1,3 @@
-import { isAscii } from "node:buffer";
-import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import type { GrantedTiles } from "../../domain/tile-requests/tile-requests.js";
 import {
   AddressSchema,
@@ -54,60 +52,102 @@ const field = {
 const KEY = 1;
 const VALUE = 2;
 
+/** Where bytes stand in the message, which is read in place: a call brings some forty pieces. */
+interface Span {
+  readonly from: number;
+  readonly to: number;
+}
+
 /** Undefined for what is unusual: not ASCII, a field or a header twice, a malformed message. */
 function read(message: Buffer): CheckedRequest | undefined {
+  const parts = (
+    of: Span | undefined,
+    numbers: readonly number[],
+    others?: (number: number, at: Span) => void,
+  ) => partsOf(message, of, numbers, others);
   try {
-    const [attributes] = parts(message, [field.attributes]);
+    const [attributes] = parts({ from: 0, to: message.length }, [field.attributes]);
     const [source, request] = parts(attributes, [field.source, field.request]);
     const [http] = parts(request, [field.http]);
     const headers: string[] = [];
-    const [method, path] = parts(http, [field.method, field.path], (number, bytes) => {
+    const [method, path] = parts(http, [field.method, field.path], (number, entry) => {
       if (number !== field.headers) return;
-      const [key, value] = parts(bytes, [KEY, VALUE]);
-      headers.push(toText(key), toText(value));
+      const [key, value] = parts(entry, [KEY, VALUE]);
+      const name = textAt(message, key);
+      for (let index = 0; index < headers.length; index += 2)
+        if (headers[index] === name) throw new TypeError("twice");
+      headers.push(name, textAt(message, value));
     });
     const [peer] = parts(source, [field.peerAddress]);
     const [socket] = parts(peer, [field.socketAddress]);
     const [address] = parts(socket, [field.address]);
-    const names = headers.filter((_, index) => index % 2 === 0);
-    if (new Set(names).size < names.length) return undefined;
-    return { method: toText(method), path: toText(path), headers, address: toText(address) };
+    return {
+      method: textAt(message, method),
+      path: textAt(message, path),
+      headers,
+      address: textAt(message, address),
+    };
   } catch {
     return undefined;
   }
 }
 
 /**
- * The fields of a message that have these numbers: bytes, or undefined where they aren't there.
+ * The fields of a message within a message that have these numbers; undefined where they aren't there.
  * @param others Hears of the other fields of bytes.
- * @throws for one of them that is there twice or has another type, and for what is no message.
+ * @throws TypeError for one of them that is there twice or has another type, for a field that is not of bytes or a number, and for
+ *   what is no message.
  */
-function parts(
-  message: Uint8Array | undefined,
+function partsOf(
+  bytes: Buffer,
+  within: Span | undefined,
   numbers: readonly number[],
-  others?: (number: number, bytes: Uint8Array) => void,
-): (Uint8Array | undefined)[] {
-  const found: (Uint8Array | undefined)[] = numbers.map(() => undefined);
-  if (message === undefined) return found;
-  const reader = new BinaryReader(message);
-  while (reader.pos < reader.len) {
-    const [number, type] = reader.tag();
-    const index = numbers.indexOf(number);
-    if (type !== WireType.LengthDelimited) {
-      if (index !== -1) throw new TypeError("not bytes");
-      reader.skip(type, number);
+  others?: (number: number, at: Span) => void,
+): (Span | undefined)[] {
+  const found: (Span | undefined)[] = numbers.map(() => undefined);
+  if (within === undefined) return found;
+  let at = within.from;
+  const varint = (): number => {
+    let value = 0;
+    for (let shift = 0; shift <= LAST_SHIFT; shift += 7) {
+      const byte = at < within.to ? (bytes[at++] ?? 0) : 0x80;
+      value |= (byte & 0x7f) << shift;
+      if (byte < 0x80) return value;
+    }
+    throw new TypeError("no small number");
+  };
+  while (at < within.to) {
+    const tag = varint();
+    const index = numbers.indexOf(tag >> 3);
+    if ((tag & 7) === VARINT && index === -1) {
+      while (at < within.to && (bytes[at] ?? 0) >= 0x80) at += 1;
+      at += 1;
       continue;
     }
-    const bytes = reader.bytes();
-    if (index === -1) others?.(number, bytes);
+    if ((tag & 7) !== LENGTH_DELIMITED || tag >> 3 === 0) throw new TypeError("not bytes");
+    const length = varint();
+    const span = { from: at, to: at + length };
+    at = span.to;
+    if (at > within.to) throw new TypeError("cut off");
+    if (index === -1) others?.(tag >> 3, span);
     else if (found[index] !== undefined) throw new TypeError("twice");
-    else found[index] = bytes;
+    else found[index] = span;
   }
+  if (at > within.to) throw new TypeError("cut off");
   return found;
 }
 
-function toText(bytes: Uint8Array | undefined): string {
-  if (bytes === undefined) return "";
-  if (!isAscii(bytes) || bytes.includes(0)) throw new TypeError("not plain");
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
+const VARINT = 0;
+const LENGTH_DELIMITED = 2;
+
+/** Three bytes: no length in a usual message takes more. */
+const LAST_SHIFT = 14;
+
+const PLAIN = /^[\t -~]*$/;
+
+function textAt(bytes: Buffer, span: Span | undefined): string {
+  if (span === undefined) return "";
+  const text = bytes.toString("latin1", span.from, span.to);
+  if (!PLAIN.test(text)) throw new TypeError("not plain");
+  return text;
 }
