@@ -38,6 +38,7 @@ import { createMapTilerRoutes } from "../rest/maptiler.js";
 import { HttpError, sendError } from "../rest/problem.js";
 import type { RestRoute } from "../rest/route.js";
 import { createRestRouter } from "../rest/router.js";
+import { createTileJsonRoutes } from "../rest/tilejson.js";
 import { createAccountService } from "../rpc/account-service.js";
 import { createRpcAdapter } from "../rpc/adapter.js";
 import { createApiKeyService } from "../rpc/api-key-service.js";
@@ -143,6 +144,10 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
   const restRoutes = [
     ...createGeoLensRoutes({ tileTokens, idReader, answers: createAnswers(), clock }),
     ...createMapTilerRoutes(useCases.apiKeys),
+    ...createTileJsonRoutes({
+      ...{ tileTokens, datasets: stores.datasets, addresses },
+      tileBaseUrl: config.tokens.tileBaseUrl,
+    }),
     ...createHealthRoutes(notReady, () => stores.degraded()),
   ];
   const rest = createRestRouter({ routes: restRoutes, headersFor, log });

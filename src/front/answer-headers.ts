@@ -8,6 +8,14 @@ export interface AnswerPolicy {
   readonly cacheControl: string;
 }
 
+/** For how long caches may keep an answer, and whose. */
+export interface Caching {
+  /** What `Cache-Control` says. */
+  readonly control: string;
+  /** The request's headers that it depends on, besides its Origin. */
+  readonly vary: readonly string[];
+}
+
 /** Answers depend on credentials, and error statuses of GET are cacheable unless told otherwise. */
 const PRIVATE = "private, no-store";
 
@@ -19,6 +27,8 @@ export interface AnswerHeaders {
   isPreflight(request: HttpRequest): boolean;
   /** Of every answer to this request. */
   of(request: HttpRequest): HeaderList;
+  /** The same of an answer that caches may keep, as it says. Absent: they may keep none. */
+  ofKept?(request: HttpRequest, caching: Caching): HeaderList;
 }
 
 /** @returns What goes with the answers of routes that have such a policy. */
@@ -33,9 +43,22 @@ export function createAnswerHeaders(
   };
 
   function create({ isCrossOrigin, cacheControl }: AnswerPolicy): AnswerHeaders {
-    const common = ["cache-control", cacheControl, "x-content-type-options", "nosniff"];
-    if (!isCrossOrigin && origins === "*") return { isPreflight: () => false, of: () => common };
+    const commonOf = (control: string) => ["cache-control", control, "x-content-type-options", "nosniff"];
+    const common = commonOf(cacheControl);
+    const keptOf = ({ control, vary }: Caching) => [...commonOf(control), "vary", vary.join(", ")];
+    if (!isCrossOrigin && origins === "*") {
+      return { isPreflight: () => false, of: () => common, ofKept: (_request, caching) => keptOf(caching) };
+    }
     const cors = createCors({ origins, common });
-    return { isPreflight: cors.isPreflight, of: cors.headersOf };
+    // Where every page may read an answer, it doesn't depend on the page: told so, caches would keep one for each.
+    const byPage = origins === "*" ? [] : ["Origin"];
+    return {
+      isPreflight: cors.isPreflight,
+      of: cors.headersOf,
+      ofKept: (request, { control, vary }) => [
+        ...keptOf({ control, vary: [...vary, ...byPage] }),
+        ...cors.permissionOf(request),
+      ],
+    };
   }
 }

@@ -2,7 +2,7 @@ import type { Clock } from "../domain/clock.js";
 import { overloaded } from "../domain/errors.js";
 import type { Caller } from "../domain/identity/principal.js";
 import type { HttpRequest, HttpResponse, OpenExchange } from "../server/http-handler.js";
-import type { AnswerHeaders } from "./answer-headers.js";
+import type { AnswerHeaders, Caching } from "./answer-headers.js";
 import { type Body, createBody, isGone } from "./body.js";
 import type { Callers } from "./callers.js";
 import type { ClientAddresses } from "./client-address.js";
@@ -22,6 +22,8 @@ export interface Call {
   /** Names and values in turn of every answer to it, for its door to add to. */
   readonly headers: string[];
   readonly body: Body;
+  /** Lets caches keep the answer: changes its headers, to which nothing may have been added. */
+  letKeep(caching: Caching): void;
   /**
    * Who calls: resolved once, a refusal too, unless something has changed since or a second has gone by. Asked before the
    * body is read and after, so that no slow body outlives a revocation. At once where that is known.
@@ -135,7 +137,7 @@ class HttpCall implements Call {
     readonly request: HttpRequest,
     readonly response: HttpResponse,
     exchange: OpenExchange,
-    kind: CallKind,
+    private readonly kind: CallKind,
     readonly query: URLSearchParams,
   ) {
     this.credentials = readCredentials(request, query, () => options.addresses.of(request));
@@ -144,6 +146,12 @@ class HttpCall implements Call {
     this.body = createBody(request);
     this.remainder = new Remainder(options, exchange, kind, this.id);
     exchange.listener = this.remainder;
+  }
+
+  letKeep(caching: Caching) {
+    const { headers, kind, request, id } = this;
+    const kept = kind.headers.ofKept?.(request, caching);
+    if (kept !== undefined) headers.splice(0, headers.length, ...kept, "x-request-id", id);
   }
 
   caller() {

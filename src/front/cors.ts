@@ -29,16 +29,18 @@ export interface Cors {
   isPreflight(request: AskedByPage): boolean;
   /** Of the answer to this request, preflight or not, with the common ones. */
   headersOf(request: AskedByPage): HeaderList;
+  /** Only what lets its page read the answer. If every page may, it is the same without a page. */
+  permissionOf(request: AskedByPage): HeaderList;
 }
 
 export function createCors({ origins, common }: CorsOptions): Cors {
   // Also without an Origin: a shared cache must not give the answer for one page to another.
   const refused = origins === "*" ? common : [...common, "vary", "Origin"];
-  const allowing = (origin: string) => [
-    ...refused,
+  const permission = (origin: string) => [
     ...["access-control-allow-origin", origin],
     ...["access-control-expose-headers", exposedHeaders],
   ];
+  const allowing = (origin: string) => [...refused, ...permission(origin)];
   const anyone = origins === "*" ? allowing("*") : undefined;
   const listed = new Map(origins === "*" ? [] : origins.map((origin) => [origin, allowing(origin)]));
 
@@ -52,6 +54,10 @@ export function createCors({ origins, common }: CorsOptions): Cors {
       const allowed = origin === undefined ? undefined : (anyone ?? listed.get(origin));
       if (allowed === undefined) return refused;
       return isPreflight(request) ? [...allowed, ...preflightHeaders] : allowed;
+    },
+    permissionOf({ headers: { origin = "" } }) {
+      if (origins === "*") return permission("*");
+      return listed.has(origin) ? permission(origin) : [];
     },
   };
 }

@@ -1,10 +1,13 @@
 import type { z } from "zod";
 import type { Caller } from "../domain/identity/principal.js";
-import type { AnswerPolicy } from "../front/answer-headers.js";
+import type { AnswerPolicy, Caching } from "../front/answer-headers.js";
+import type { HttpRequest } from "../server/http-handler.js";
 
 export interface RestRequest {
   /** Who makes the request. */
   readonly caller: Caller;
+  /** As it was received, for what a route reads of its headers. */
+  readonly received: HttpRequest;
   readonly query: URLSearchParams;
   /** What stands in the place of the template's parts, percent-decoded. */
   readonly params: Readonly<Record<string, string>>;
@@ -44,6 +47,14 @@ export interface RestRoute {
   readonly response: z.ZodType;
   /** The body of a 200 answer, at once or by promise. */
   handle(request: RestRequest): unknown;
+}
+
+/** A 200 answer that caches may keep, or a 304 to who has it. */
+export class KeptJson {
+  constructor(
+    readonly body: Buffer,
+    readonly caching: Caching,
+  ) {}
 }
 
 /** A body that is JSON already: one character of a text is one byte. */

@@ -4,13 +4,15 @@ import type { Caller } from "../domain/identity/principal.js";
 import { type AnswerHeaders, type AnswerPolicy, SAME_ORIGIN } from "../front/answer-headers.js";
 import { isGone } from "../front/body.js";
 import type { Call } from "../front/call.js";
+import { entityTagOf, hasEntity } from "../front/entity-tag.js";
 import { receive } from "../front/receive.js";
 import type { Target } from "../front/target.js";
 import { inspectJson } from "../json/inspect.js";
 import { describeJson, repeatedMember } from "../schema/inspect.js";
+import { writeHead } from "../server/http-handler.js";
 import { discardBody } from "../server/unread-body.js";
 import { HttpError, sendError, sendJson } from "./problem.js";
-import type { RestRoute } from "./route.js";
+import { JsonText, KeptJson, type RestRoute } from "./route.js";
 
 export const MAX_BODY_BYTES = 64 * 1024;
 
@@ -130,10 +132,14 @@ export function createRestRouter({ routes, headersFor, log }: RestRouterOptions)
 
   function reply(route: RestRoute, call: Call, params: Params, caller: Caller, body: Buffer): void {
     const failed = (error: unknown) => refuse(call, error);
-    const answered = (answer: unknown) => sendJson(call, 200, answer);
+    const answered = (answer: unknown) => {
+      if (answer instanceof KeptJson) sendKept(call, answer);
+      else sendJson(call, 200, answer);
+    };
     try {
       const answer = route.handle({
         caller,
+        received: call.request,
         params,
         body,
         query: call.query,
@@ -157,6 +163,19 @@ export function createRestRouter({ routes, headersFor, log }: RestRouterOptions)
     const params = paramsOf(resource.pattern, path);
     return params === undefined ? undecodable : target(params);
   };
+}
+
+function sendKept(call: Call, { body, caching }: KeptJson): void {
+  const { request, response, headers } = call;
+  const tag = entityTagOf(body);
+  call.letKeep(caching);
+  if (hasEntity(request, tag)) {
+    call.note("304");
+    writeHead(response, 304, [...headers, "etag", tag]);
+    response.end();
+  } else {
+    sendJson(call, 200, new JsonText(body), { etag: tag });
+  }
 }
 
 /** `{name}` stands for anything but a slash. */

@@ -92,6 +92,9 @@ describe("the access table", () => {
       const single = await app.fetch(`/api/tiles/token/${id}/`, { headers });
       expect(single.status).toBe(STATUSES[expected]);
 
+      const tileJson = await app.fetch(`/tilejson/${id}.json`, { headers });
+      expect(tileJson.status).toBe(STATUSES[expected]);
+
       const rest = await app.fetch("/api/tiles/tokens/", {
         method: "POST",
         headers: { ...headers, "content-type": "application/json" },

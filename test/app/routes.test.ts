@@ -40,6 +40,7 @@ test("pages of any origin may call what issues and checks tokens, and nothing el
     "tilegate.v1.TileTokenService/VerifyTileToken",
     "geolens.batch_tokens",
     "geolens.token",
+    "tilejson",
   ]);
 });
 
@@ -58,6 +59,7 @@ test("every answer of REST has the shape that its route declares", async () => {
   const asked: Record<string, { ids?: string[]; body?: unknown; anonymous?: true }> = {
     "geolens.batch_tokens": { body: { dataset_ids: datasets.map(({ id }) => id) }, anonymous: true },
     "geolens.token": { ids: datasets.map(({ id }) => id) },
+    tilejson: { ids: datasets.map(({ id }) => id) },
     "maptiler.list_keys": {},
     "maptiler.create_key": { body: settings },
     "maptiler.get_key": { ids: [key.id] },

@@ -208,6 +208,14 @@ describe.each([
   ["OPERATOR_TOKEN", "tgk_0123456789abcdef"],
   ["OPERATOR_TOKEN", "with a blank inside"],
   ["TENANCY", "Single"],
+  ["TILE_BASE_URL", "maps.example.com"],
+  ["TILE_BASE_URL", "//maps.example.com"],
+  ["TILE_BASE_URL", "ftp://tiles.example.com"],
+  ["TILE_BASE_URL", "https://:80"],
+  ["TILE_BASE_URL", "https://me@tiles.example.com"],
+  ["TILE_BASE_URL", "https://tiles.example.com/?a=b"],
+  ["TILE_BASE_URL", "https://tiles.example.com/#a"],
+  ["TILE_BASE_URL", "https://tiles.example.com\\a"],
   ["TILE_TOKEN_TTL_SECONDS", "-1"],
   ["TILE_TOKEN_TTL_SECONDS", "86401"],
   ["TILE_TOKEN_MIN_VALIDITY_SECONDS", "0.5"],
@@ -423,4 +431,15 @@ test("the header that tells the original URI, and the status of too many uses, a
     "FORWARD_AUTH_URI_HEADER: must be a header's name, such as X-Original-URI",
     "FORWARD_AUTH_RATE_LIMIT_STATUS: must be 403 or 429",
   ]);
+});
+
+test("tiles are in front of what TILE_BASE_URL says, which ends without a slash", () => {
+  expect(readConfig({}).tokens.tileBaseUrl).toBeUndefined();
+  for (const [given, kept] of [
+    ["https://Tiles.example.com", "https://tiles.example.com"],
+    ["https://tiles.example.com/", "https://tiles.example.com"],
+    ["http://tiles.example.com:8080/maps//", "http://tiles.example.com:8080/maps"],
+  ] as const) {
+    expect(readConfig({ TILE_BASE_URL: given }).tokens.tileBaseUrl).toBe(kept);
+  }
 });

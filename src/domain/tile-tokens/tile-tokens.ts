@@ -8,6 +8,7 @@ import type { Caller } from "../identity/principal.js";
 import { createSecondMemo, type SecondMemo, type SecondMemoOptions } from "../second-memo.js";
 import type { SigningKeyRing } from "./key-ring.js";
 import { expiryAt, type TokenLifetime } from "./lifetime.js";
+import { signedQuery, tileTemplateOf, withQuery } from "./tile-url.js";
 
 interface SignedScope {
   readonly sig: string;
@@ -306,8 +307,5 @@ function toToken(dataset: Dataset, signed: SignedScope): TileToken {
   return { kind: "raster", ...signed, tileUrl: signTileUrl(dataset, signed), ...shown };
 }
 
-function signTileUrl(dataset: Dataset, { sig, exp, scope }: SignedScope): string {
-  const template = dataset.raster.tileUrlTemplate ?? `/raster-tiles/${dataset.id}/tiles/{z}/{x}/{y}.png`;
-  const query = `sig=${sig}&exp=${exp}&scope=${encodeURIComponent(scope)}&v=${dataset.cacheVersion}`;
-  return `${template}${template.includes("?") ? "&" : "?"}${query}`;
-}
+const signTileUrl = (dataset: Dataset, signed: SignedScope): string =>
+  withQuery(tileTemplateOf(dataset), `${signedQuery(signed)}&v=${dataset.cacheVersion}`);
