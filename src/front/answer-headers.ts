@@ -16,6 +16,9 @@ export interface Caching {
   readonly vary: readonly string[];
 }
 
+/** Whose answers are kept must not be given to who sends others: in the headers that `FIELDS` of credentials.ts names. */
+export const CREDENTIAL_HEADERS = ["Authorization", "X-Api-Key"];
+
 /** Answers depend on credentials, and error statuses of GET are cacheable unless told otherwise. */
 const PRIVATE = "private, no-store";
 

@@ -5,7 +5,7 @@ import type { Caller } from "../domain/identity/principal.js";
 import type { SingleTileToken, TileToken, TileTokens } from "../domain/tile-tokens/tile-tokens.js";
 import { mvtLayerOf, signedQuery, tileTemplateOf, withQuery } from "../domain/tile-tokens/tile-url.js";
 import { canonicalUuid, isUuid } from "../domain/uuid.js";
-import { type Caching, CROSS_ORIGIN } from "../front/answer-headers.js";
+import { type Caching, CREDENTIAL_HEADERS, CROSS_ORIGIN } from "../front/answer-headers.js";
 import { baseUrlOf } from "../front/base-url.js";
 import type { ClientAddresses } from "../front/client-address.js";
 import type { HttpRequest } from "../server/http-handler.js";
@@ -34,9 +34,6 @@ export interface TileJsonOptions {
   /** In front of tiles' paths. Absent: as the client reached this server. */
   readonly tileBaseUrl: string | undefined;
 }
-
-/** Of the request: so the answer must not be given to who sends others. */
-const CREDENTIALS = ["Authorization", "X-Api-Key"];
 
 /** Clients ask again this soon, and get to know of what has changed; and well before a token in it ends. */
 const MAX_AGE_SECONDS = 60;
@@ -76,14 +73,14 @@ export function createTileJsonRoutes(options: TileJsonOptions): RestRoute[] {
         // Templates that carry the key open only what the key itself does.
         const reader = keyInTiles === undefined ? caller : caller.filter(({ type }) => type === "api_key");
 
-        const describe = (dataset: Dataset, { token, isForEverybody }: SingleTileToken): KeptJson => {
+        const describe = (dataset: Dataset, { token, isPublic }: SingleTileToken): KeptJson => {
           const tiles = keyInTiles === undefined ? signed(dataset, token) : withKey(dataset, keyInTiles);
           const body = Buffer.from(
             JSON.stringify(toTileJson(dataset, tiles.startsWith("/") ? base + tiles : tiles)),
           );
           // What was made of the client's word on where it is, is no other's to get.
-          const isPublic = isForEverybody && caller.length === 0 && tileBaseUrl !== undefined;
-          return new KeptJson(body, cachingOf(token, isPublic));
+          const isAnybodys = isPublic && caller.length === 0 && tileBaseUrl !== undefined;
+          return new KeptJson(body, cachingOf(token, isAnybodys));
         };
         const granted = (answer: SingleTileToken): KeptJson | Promise<KeptJson> => {
           const dataset = find(id, beforeWaiting);
@@ -134,9 +131,9 @@ function toTileJson({ kind, title, tableName, raster }: Dataset, tiles: string):
 const unwrapped = ([west, south, east, north]: Bounds): number[] =>
   west <= east ? [west, south, east, north] : [-180, south, 180, north];
 
-function cachingOf({ expiresIn }: TileToken, isPublic: boolean): Caching {
+function cachingOf({ expiresIn }: TileToken, isAnybodys: boolean): Caching {
   const maxAge = Math.min(MAX_AGE_SECONDS, Math.floor(expiresIn * SHARE_OF_LIFE));
-  return { control: `${isPublic ? "public" : "private"}, max-age=${maxAge}`, vary: CREDENTIALS };
+  return { control: `${isAnybodys ? "public" : "private"}, max-age=${maxAge}`, vary: CREDENTIAL_HEADERS };
 }
 
 const noDataset = () => new DomainError("not_found", "DATASET_NOT_FOUND", "Dataset not found");

@@ -20,7 +20,7 @@ import { discardBody } from "../server/unread-body.js";
 import { clampDeadline } from "./deadline.js";
 import { correctEarlyRefusal } from "./early-refusals.js";
 import { toPublicError } from "./errors.js";
-import { callerKey, callKey } from "./interceptors.js";
+import { cachingKey, callerKey, callKey } from "./interceptors.js";
 import {
   asPost,
   ENVELOPE_BYTES,
@@ -81,16 +81,20 @@ export function createRpcAdapter(handlers: readonly UniversalHandler[], log: Log
     const { header, message } = admitted;
     const response = await handler({ ...sent, method: "POST", header, body: body(message) });
     discardBody(call.request, call.response);
+    const caching = contextValues.get(cachingKey);
+    if (caching !== undefined && sent.method === "GET" && response.status === 200) call.letKeep(caching);
     const isOverloaded = refusal instanceof DomainError && refusal.kind === "overloaded";
     // Connect has 429 for it, which says that it is the client who asks too often.
     return isOverloaded && response.status === 429 ? { ...response, status: 503 } : response;
   }
 
   function serve(call: Call, rpc: RpcMethod, responding: Promise<UniversalServerResponse>): void {
-    setHeaders(call.response, call.headers);
     responding
       .then((response) => correctEarlyRefusal(response, handlerOf(rpc)))
-      .then((response) => universalResponseToNodeResponse(noting(response, call), call.response))
+      .then((response) => {
+        setHeaders(call.response, call.headers);
+        return universalResponseToNodeResponse(noting(response, call), call.response);
+      })
       .catch((err: unknown) => {
         // The client went away while it was answered.
         if (ConnectError.from(err).code === Code.Aborted) return;

@@ -97,6 +97,8 @@ export function asPost({ url, header: sent }: UniversalServerRequest): Posted | 
   const header = new Headers(sent);
   header.set("content-type", `application/${form}`);
   header.set("content-encoding", query.get("compression") || IDENTITY);
+  // Caches that keep the answer would keep one for each list of encodings. They compress by themselves.
+  header.delete("accept-encoding");
   const text = query.get("message") ?? "";
   return { header, message: () => (query.get("base64") === "1" ? decodeBase64(text) : Buffer.from(text)) };
 }

@@ -4,12 +4,14 @@ import type { TileTokenRevocations } from "../domain/tile-tokens/revocations.js"
 import type {
   RasterTileToken,
   TileToken,
+  TileTokenBatch,
   TileTokenOutcome,
   TileTokenRefusal,
   TileTokens,
   VectorTileToken,
 } from "../domain/tile-tokens/tile-tokens.js";
 import { canonicalUuid } from "../domain/uuid.js";
+import { type Caching, CREDENTIAL_HEADERS } from "../front/answer-headers.js";
 import {
   type RasterTileTokenSchema,
   TileTokenErrorCode,
@@ -18,7 +20,7 @@ import {
   type VectorTileTokenSchema,
 } from "../gen/proto/tilegate/v1/tile_token_pb.js";
 import type { TileTokenService } from "../gen/proto/tilegate/v1/tile_token_service_pb.js";
-import { callerKey } from "./interceptors.js";
+import { cachingKey, callerKey } from "./interceptors.js";
 
 const ERROR_CODES: Record<TileTokenRefusal["code"], TileTokenErrorCode> = {
   not_found: TileTokenErrorCode.NOT_FOUND,
@@ -44,7 +46,10 @@ export function createTileTokenService(
     },
 
     async batchGetTileTokens({ datasetIds }, { values }) {
-      const { ids, outcomes } = await tileTokens.batch(values.get(callerKey), datasetIds.map(canonicalUuid));
+      const caller = values.get(callerKey);
+      const batch = await tileTokens.batch(caller, datasetIds.map(canonicalUuid));
+      if (caller.length === 0) values.set(cachingKey, cachingOf(batch));
+      const { ids, outcomes } = batch;
       return {
         tokens: Object.fromEntries(outcomes.map((outcome, index) => [ids[index] ?? "", toResult(outcome)])),
       };
@@ -61,6 +66,23 @@ export function createTileTokenService(
       return { revokedUntilExp };
     },
   };
+}
+
+/** What is revoked, or open no more, is handed out so much longer. */
+const KEPT_SECONDS = 10;
+
+/** Who counts `expires_in` from when the answer came, and asks again at 80 % of it, does so while the token lives. */
+const KEPT_SHARE_OF_LIFE = 0.2;
+
+/** Of an answer to anonymous callers. In the second half of its time it may only be given to who asks while another asks here. */
+function cachingOf({ isPublic, outcomes }: TileTokenBatch): Caching | undefined {
+  if (!isPublic) return undefined;
+  const lives = outcomes.map((outcome) => (outcome.kind === "error" ? 0 : outcome.expiresIn));
+  const kept = Math.min(KEPT_SECONDS, Math.floor(Math.min(...lives) * KEPT_SHARE_OF_LIFE));
+  if (kept === 0) return undefined;
+  const maxAge = Math.ceil(kept / 2);
+  const control = `public, max-age=${maxAge}, stale-while-revalidate=${kept - maxAge}`;
+  return { control, vary: CREDENTIAL_HEADERS };
 }
 
 /** How an outcome travels. */

@@ -45,9 +45,11 @@ export type TileToken = VectorTileToken | RasterTileToken;
 /** What a caller gets for a dataset. Of one dataset it is the same object for everybody who gets a token in one second. */
 export type TileTokenOutcome = TileToken | TileTokenRefusal;
 
-/** Whether everybody gets the same answer, in this second and as long as nothing changes. */
 export interface Audience {
+  /** Whether everybody gets the same answer, in this second and as long as nothing changes. */
   readonly isForEverybody: boolean;
+  /** Whether it is a token for each dataset, which everybody may have. Told also where something may have changed meanwhile. */
+  readonly isPublic: boolean;
 }
 
 export interface TileTokenBatch extends Audience {
@@ -232,7 +234,7 @@ export function createTileTokens(options: TileTokensOptions): TileTokens {
       if (outcome === REFUSALS.not_found) return undefined;
       outcomes.push(outcome);
     }
-    return { ids, outcomes, isForEverybody };
+    return { ids, outcomes, isForEverybody, isPublic: isForEverybody };
   }
 
   async function lookUp(caller: Caller, ids: readonly string[]): Promise<TileTokenBatch> {
@@ -244,7 +246,8 @@ export function createTileTokens(options: TileTokensOptions): TileTokens {
       if (dataset === null) return REFUSALS.unavailable;
       return dataset === undefined ? REFUSALS.not_found : outcomeFor(caller, toKnown(dataset), now);
     });
-    return { ids: distinct, outcomes, isForEverybody: false };
+    const isPublic = distinct.every((id) => isOpenIfThere(found.get(id)));
+    return { ids: distinct, outcomes, isForEverybody: false, isPublic };
   }
 
   function batch(caller: Caller, ids: readonly string[], beforeWaiting?: BeforeWaiting) {
@@ -293,9 +296,12 @@ function standing(dataset: Dataset | "deleted", exp: number, expiresIn: number):
   return { valid: true, expiresIn, dataset };
 }
 
-function onlyToken({ outcomes, isForEverybody }: TileTokenBatch): SingleTileToken {
+/** Not of one that isn't, or of which nothing can be told. */
+const isOpenIfThere = (dataset: Dataset | null | undefined): boolean => Boolean(dataset && isOpen(dataset));
+
+function onlyToken({ outcomes, ...audience }: TileTokenBatch): SingleTileToken {
   const [token = REFUSALS.not_found] = outcomes;
-  if (token.kind !== "error") return { token, isForEverybody };
+  if (token.kind !== "error") return { token, ...audience };
   throw new DomainError(token.code, REASONS[token.code], token.message, {
     retryAfterSeconds: token.code === "unavailable" ? 1 : undefined,
   });
