@@ -9,7 +9,6 @@ import {
   timingSafeEqual,
   verify,
 } from "node:crypto";
-import { isDeepStrictEqual } from "node:util";
 
 /** A key is of one of these and never serves the other. */
 export const SIGNING_ALGORITHMS = ["hmac", "ed25519"] as const;
@@ -80,7 +79,7 @@ interface LoadedKeys {
 
 /** @param algorithm What signs: it has a key at least. */
 export function createSigningKeyRing(algorithm: SigningAlgorithm, keys: SigningKeys): SigningKeyRing {
-  let given = keys;
+  let given = textOf(keys);
   let loaded = load(algorithm, keys);
   let generation = 0;
   return {
@@ -100,14 +99,19 @@ export function createSigningKeyRing(algorithm: SigningAlgorithm, keys: SigningK
     publicKeys: () => loaded.ed25519.map(({ published }) => published),
     generation: () => generation,
     replace(keys) {
-      if (isDeepStrictEqual(keys, given)) return false;
+      const text = textOf(keys);
+      if (text === given) return false;
       loaded = load(algorithm, keys);
-      given = keys;
+      given = text;
       generation += 1;
       return true;
     },
   };
 }
+
+/** Equal for the same keys in the same order only. */
+const textOf = ({ hmac, ed25519 }: SigningKeys): string =>
+  JSON.stringify([hmac, ed25519.map((seed) => Buffer.from(seed).toString("base64"))]);
 
 function load(algorithm: SigningAlgorithm, keys: SigningKeys): LoadedKeys {
   const hmac = keys.hmac.map((secret) => createSecretKey(secret, "utf8"));
