@@ -4,11 +4,14 @@ import pino, { type Logger } from "pino";
 import { createApp } from "../compose/app.js";
 import { type Backend, openBackend } from "../compose/backend.js";
 import { type Config, readConfig } from "../config/config.js";
+import { findSigningKeyFiles } from "../config/signing-key-files.js";
 import { type DemoCredentials, seedDemo } from "../demo/seed.js";
 import { systemClock } from "../domain/clock.js";
 import { type RunningServer, startServer } from "../server/server.js";
 import { greeting } from "./greeting.js";
+import { listenForReload, type ReloadRequests } from "./reload-requests.js";
 import { createSiblingChannel } from "./sibling-channel.js";
+import { followSigningKeys } from "./signing-key-reload.js";
 import { aborted, listenForStop, type StopRequests } from "./stop-requests.js";
 import { READY, type ReadyMessage, superviseWorkers } from "./workers.js";
 
@@ -23,37 +26,49 @@ const CLEANUP_MS = 3_000;
 
 /**
  * Runs the service until SIGTERM or SIGINT. It goes on serving for the configured delay then, no longer ready; after
- * that, calls in flight have 20 s to finish.
+ * that, calls in flight have 20 s to finish. SIGHUP has it look at its signing keys' files, which it does by itself too.
  */
 export async function serve(env: NodeJS.ProcessEnv): Promise<void> {
   // From here on: a signal during a slow start must not be lost.
   const requests = listenForStop();
+  const reloads = listenForReload();
   const config = readConfig(env);
   const base = cluster.worker && { worker: cluster.worker.id };
   const log = pino({ level: config.logLevel, base }, pino.destination({ dest: 2, sync: true }));
-  if (config.workers > 1 && cluster.isPrimary) return await runPrimary(config, requests, log);
+  const start = { env, config, requests, reloads, log };
+  if (config.workers > 1 && cluster.isPrimary) return await runPrimary(start);
   try {
-    await runService(config, requests, log);
+    await runService(start);
   } finally {
     // The channel to the primary would keep the process.
     cluster.worker?.disconnect();
   }
 }
 
-async function runPrimary(config: Config, requests: StopRequests, log: Logger): Promise<void> {
+interface Start {
+  readonly env: NodeJS.ProcessEnv;
+  readonly config: Config;
+  readonly requests: StopRequests;
+  readonly reloads: ReloadRequests;
+  readonly log: Logger;
+}
+
+async function runPrimary({ config, requests, reloads, log }: Start): Promise<void> {
   {
     await using backend = await openBackend({ config, log, clock: systemClock });
     await seed(backend);
   }
   const stopWithinMs = config.shutdownDelaySeconds * 1000 + DRAIN_MS + CLEANUP_MS;
-  await superviseWorkers({ count: config.workers, requests, stopWithinMs, log });
+  await superviseWorkers({ count: config.workers, requests, reloads, stopWithinMs, log });
 }
 
-async function runService(config: Config, requests: StopRequests, log: Logger): Promise<void> {
+async function runService({ env, config, requests, reloads, log }: Start): Promise<void> {
   const siblings = createSiblingChannel(process);
   await using backend = await openBackend({ config, log, clock: systemClock, siblings });
   const demo = cluster.isPrimary ? await seed(backend) : undefined;
   const app = createApp(backend);
+  const read = await findSigningKeyFiles(env, config.secrets, backend.secrets);
+  using _following = followSigningKeys({ read, ring: app.keyRing, log, requests: reloads });
   await using server = await startServer({
     ...config.server,
     handler: app.handler,

@@ -3,12 +3,14 @@ import { once } from "node:events";
 import type { Logger } from "pino";
 import { DomainError } from "../domain/errors.js";
 import { COMMAND_LINE_FLAGS } from "../v8-flags.js";
+import { RELOAD, type ReloadMessage, type ReloadRequests } from "./reload-requests.js";
 import { ANNOUNCEMENT } from "./sibling-channel.js";
 import { aborted, STOP, type StopMessage, type StopRequests } from "./stop-requests.js";
 
 export interface WorkersOptions {
   readonly count: number;
   readonly requests: StopRequests;
+  readonly reloads: ReloadRequests;
   /** How long workers take to stop at most. What is left of them then is killed. */
   readonly stopWithinMs: number;
   readonly log: Logger;
@@ -30,11 +32,11 @@ const EARLY_DEATHS_PER_WORKER = 3;
 
 /**
  * Runs copies of this process that share its port, replaces those that die, and passes on what they announce to each
- * other. Resolves when all have ended as asked. A primary that is killed takes its workers along.
+ * other, and requests to reload to all. Resolves when all have ended as asked. A primary that is killed takes its workers along.
  * @throws DomainError unavailable if one can't start to begin with, if they keep dying young, or if one had to be killed.
  */
 export async function superviseWorkers(options: WorkersOptions): Promise<void> {
-  const { count, requests, log } = options;
+  const { count, requests, reloads, log } = options;
   const failure = new AbortController();
   const over = AbortSignal.any([requests.stop, failure.signal]);
   let awaited = count;
@@ -70,6 +72,7 @@ export async function superviseWorkers(options: WorkersOptions): Promise<void> {
 
   // What this process was given itself comes after them, and counts.
   cluster.setupPrimary({ execArgv: [...COMMAND_LINE_FLAGS, ...process.execArgv] });
+  reloads.on("reload", () => send({ type: RELOAD } satisfies ReloadMessage, living()));
   if (!over.aborted) for (let started = 0; started < count; started += 1) fork();
   await aborted(over);
   const allEnded = await stopWorkers(options);

@@ -2,7 +2,7 @@ import { z } from "zod";
 import * as forwardAuth from "./forward-auth.js";
 import * as identity from "./identity.js";
 import * as processes from "./processes.js";
-import { ConfigError, readSettings, type Settings, type Values } from "./read.js";
+import { ConfigError, problemOf, readSettings, type Settings, type Values } from "./read.js";
 import * as secrets from "./secrets.js";
 import * as server from "./server.js";
 import * as storage from "./storage.js";
@@ -47,9 +47,9 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
   const texts = Object.entries(settings).map(([name, { text }]) => [name, text]);
   const parsed = z.object(variables).safeParse(Object.fromEntries(texts));
   for (const { path, message } of parsed.error?.issues ?? []) {
-    const [name, index] = path;
-    const source = Object.entries(settings).find(([key]) => key === name)?.[1].source;
-    problems.push(`${source}${typeof index === "number" ? `, item ${index + 1}` : ""}: ${message}`);
+    const [name, ...place] = path;
+    const source = Object.entries(settings).find(([key]) => key === name)?.[1].source ?? "";
+    problems.push(problemOf(source, place, message));
   }
   problems.push(...conflicts(settings));
   if (!parsed.success || problems.length > 0) throw new ConfigError(problems);

@@ -43,7 +43,7 @@ export function readSettings<Name extends string>(
       continue;
     }
     try {
-      const text = readFileSync(path, "utf8").replace(/\r?\n$/, "");
+      const text = withoutLineEnd(readFileSync(path, "utf8"));
       if (text === "") problems.push(`${fileName}: the file is empty`);
       else settings[name] = { source: fileName, text };
     } catch (error) {
@@ -54,6 +54,13 @@ export function readSettings<Name extends string>(
   return settings;
 }
 
-function errorCode(error: unknown): string {
+/** What a file with a value holds: one line end at its end is the editor's. */
+export const withoutLineEnd = (content: string): string => content.replace(/\r?\n$/, "");
+
+/** @param place Where in the value it is: of the item of a list, its index. */
+export const problemOf = (source: string, [index]: readonly PropertyKey[], message: string): string =>
+  `${source}${typeof index === "number" ? `, item ${index + 1}` : ""}: ${message}`;
+
+export function errorCode(error: unknown): string {
   return error instanceof Error && "code" in error ? String(error.code) : "unknown error";
 }

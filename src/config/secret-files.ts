@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { link, mkdir, open, readFile, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { z } from "zod";
-import { ConfigError } from "./read.js";
+import { ConfigError, withoutLineEnd } from "./read.js";
 
 /**
  * What a secret's file holds; where there is none, what `generate` makes is put there first.
@@ -18,7 +18,7 @@ export async function keepSecret<T>(
   const text = await readOrCreate(dataDir, name, generate).catch((error: NodeJS.ErrnoException) => {
     throw new ConfigError([`${path}: can't be read or made (${error.code})`]);
   });
-  const parsed = form.safeParse(text.replace(/\r?\n$/, ""));
+  const parsed = form.safeParse(withoutLineEnd(text));
   if (parsed.success) return parsed.data;
   throw new ConfigError(parsed.error.issues.map(({ message }) => `${path}: ${message}`));
 }

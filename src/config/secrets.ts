@@ -59,6 +59,9 @@ export type SecretsSource =
   | { readonly kind: "given"; readonly given: Secrets }
   | { readonly kind: "data_dir"; readonly dataDir: string; readonly given: Partial<Secrets> };
 
+/** Of the data directory. */
+export const SIGNING_KEYS_FILE = "tile-signing-keys";
+
 type SecretValues = Values<typeof variables> & StorageValues;
 
 export const toConfig = (values: SecretValues) => ({ secrets: toSource(values) });
@@ -103,7 +106,7 @@ export async function ensureSecrets(source: SecretsSource): Promise<Secrets> {
   const hex = () => randomBytes(32).toString("hex");
   const base64 = () => randomBytes(BASE64_KEY_BYTES).toString("base64");
   return {
-    signingKeys: given.signingKeys ?? (await keepSecret(dataDir, "tile-signing-keys", signingKeys, hex)),
+    signingKeys: given.signingKeys ?? (await keepSecret(dataDir, SIGNING_KEYS_FILE, signingKeys, hex)),
     ed25519Keys: given.ed25519Keys,
     encryptionKeys:
       given.encryptionKeys ?? (await keepSecret(dataDir, "encryption-keys", base64Keys, base64)),
