@@ -1,1 +1,9 @@
-export { compileTilePaths, type NamedTiles, PRESETS, type TilePaths } from "./tile-paths.js";
+export { type IsRevoked, type IsSigned, type PollingOptions, pollRevocations } from "./revocations.js";
+export {
+  createVerifier,
+  type Ed25519PublicKey,
+  type Refusal,
+  type Verdict,
+  type Verifier,
+  type VerifierOptions,
+} from "./verifier.js";

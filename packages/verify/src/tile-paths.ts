@@ -10,126 +10,105 @@ export interface NamedTiles {
 
 /**
  * Reads a path as it was received, without its query. Undefined: no template matches, and nothing may be served. What matches
- * has letters, digits and `.`, `_`, `~`, `-` alone between single slashes (commas too, in a composite source), no dot segment,
- * and at most 2,048 characters.
+ * has letters, digits and `.`, `_`, `~`, `-` alone between single slashes (commas too, in a composite source) and no dot segment.
  */
 export type TilePaths = (path: string) => NamedTiles | undefined;
 
-const MAX_LENGTH = 2048;
-
 const TABLE = "[A-Za-z_]\\w{0,62}";
-const UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}";
-const NUMBER = "(?:0|[1-9]\\d{0,9})";
+const UUID = "[\\da-f]{8}(-[\\da-f]{4}){4}[\\da-f]{8}";
 
-/** None matches a slash or a dot, so that what stands around it ends it: matching takes linear time. */
+/** None matches a slash or a dot, so that what stands around it ends it: matching takes linear time. The others are numbers. */
 const PLACEHOLDERS: Readonly<Record<string, string>> = {
-  table: `(?<table>${TABLE})`,
-  tables: `(?<table>${TABLE}(?:,${TABLE}){0,49})`,
-  dataset: `(?<dataset>${UUID})`,
-  account: `(?<account>${UUID})`,
-  z: NUMBER,
-  x: NUMBER,
-  y: NUMBER,
-  ext: "[a-z0-9]{1,8}",
+  table: TABLE,
+  tables: `${TABLE}(,${TABLE}){0,49}`,
+  dataset: UUID,
+  account: UUID,
+  ext: "[a-z\\d]{1,8}",
 };
 
-/** No segment is empty, or a dot segment. */
-const PLAIN = /^(?:\/(?!\.\.?(?:\/|$))[\w.~-]+)+$/;
+/** Whatever the template. */
+const PLAIN = "^(?=(/(?!\\.\\.?(/|$))[\\w.~,-]+)+$)";
 
-/** Where it can't be told which characters are the placeholder's, two readers may tell differently. */
-const AMBIGUOUS = /[\w}]\{|\}[\w{]/;
+const FILE = "/{z}/{x}/{y}.{ext}";
+const SOURCE = "/({table}|{dataset})";
+const FILE_OR_JSON = `(${FILE}|.json)`;
 
-/** Sources that may be a vector dataset's table or a raster dataset. */
-const either = (templates: readonly string[]) =>
-  templates.flatMap((template) => [template.replace("{}", "{table}"), template.replace("{}", "{dataset}")]);
-
-/** What each tile server serves of a dataset, its TileJSON included. */
-export const PRESETS: Readonly<Record<string, readonly string[]>> = {
-  geolens: [
-    ...["", "/api"].flatMap((prefix) => [
-      `${prefix}/tiles/data.{table}/{z}/{x}/{y}.pbf`,
-      `${prefix}/tiles/clusters/data.{table}/{z}/{x}/{y}.pbf`,
-      `${prefix}/tiles/raster-proxy/{dataset}/{z}/{x}/{y}.{ext}`,
-    ]),
-    "/raster-tiles/{dataset}/tiles/{z}/{x}/{y}.{ext}",
-  ],
-  // The last two are answered by a redirect to the first form.
-  martin: ["{tables}", "{dataset}"].flatMap((source) => [
-    `/${source}/{z}/{x}/{y}`,
-    `/${source}`,
-    `/${source}/{z}/{x}/{y}.{ext}`,
-    `/tiles/${source}/{z}/{x}/{y}`,
-  ]),
-  pg_tileserv: ["/public.{table}/{z}/{x}/{y}.{ext}", "/public.{table}.json"],
-  "tileserver-gl": either([
-    "/data/{}/{z}/{x}/{y}.{ext}",
-    "/data/{}.json",
-    "/styles/{}/style.json",
-    "/styles/{}.json",
-    "/styles/{}/{z}/{x}/{y}.{ext}",
-  ]),
-  pmtiles: either(["/{}/{z}/{x}/{y}.{ext}", "/{}.json"]),
+/** What each tile server serves of a dataset, its TileJSON included: templates, in which `(`, `)`, `|` and `?` are a pattern's. */
+export const PRESETS: Readonly<Record<string, string>> = {
+  geolens: `(/api)?/(tiles/(clusters/)?data.{table}|(tiles/raster-proxy|raster-tiles)/{dataset}(/tiles)?)${FILE}`,
+  // An extension and `/tiles` are answered by a redirect to the form without.
+  martin: "(/tiles)?/({tables}|{dataset})(/{z}/{x}/{y}(.{ext})?)?",
+  pg_tileserv: `/public.{table}${FILE_OR_JSON}`,
+  "tileserver-gl": `/(data|styles)${SOURCE}(${FILE}|(/style)?.json)`,
+  pmtiles: SOURCE + FILE_OR_JSON,
 };
 
 /**
- * @param items Names of `PRESETS`, and templates: paths with `{table}`, `{tables}` (one table, or up to 50 with commas between)
- *   or `{dataset}`, exactly one of them, and with `{account}`, `{z}`, `{x}`, `{y}`, `{ext}`, each once at most. The first that
- *   matches wins.
- * @throws TypeError that tells the bad item's index, beginning with 0, and what is wrong with it.
+ * Without a check of `items`: what is no preset is a template, also with what a pattern may have, and if it names nothing, it opens
+ * nothing.
  */
-export function compileTilePaths(items: readonly string[]): TilePaths {
-  const patterns = items.flatMap((item, index) => {
-    const templates = item.startsWith("/") ? [item] : Object.hasOwn(PRESETS, item) && PRESETS[item];
-    if (!templates) throw new TypeError(`item ${index} is neither a preset nor a path`);
-    return templates.map((template) => compile(template, index));
+export const toTilePaths = (items: readonly string[]): TilePaths => {
+  const patterns = items.map((item) => {
+    // Groups are called t, d and a: the placeholders' first letters.
+    const pattern = (PRESETS[item] ?? item).replace(/\{((.)\w*)\}|\./g, (_, name, letter) =>
+      name ? `(?<${letter}>${PLACEHOLDERS[name] ?? "(0|[1-9]\\d{0,9})"})` : "\\.",
+    );
+    return new RegExp(`${PLAIN}${pattern}$`);
   });
   return (path) => {
-    if (path.length > MAX_LENGTH) return undefined;
     for (const pattern of patterns) {
       const groups = pattern.exec(path)?.groups;
       if (groups) {
-        const { table, dataset = "", account } = groups;
-        return {
-          names: table?.split(",") ?? [dataset],
-          kind: table ? "table" : "dataset",
-          account,
-        };
+        const { t = "", d, a } = groups;
+        return { names: (d ?? t).split(","), kind: d ? "dataset" : "table", account: a };
       }
     }
     return undefined;
   };
-}
+};
 
-function compile(template: string, index: number): RegExp {
-  const fail = (problem: string) => new TypeError(`item ${index} ${problem}`);
-  const placeholders: string[] = [];
-  const plain = template.replace(/\{(\w+)\}/g, (placeholder, name) => {
-    if (!Object.hasOwn(PLACEHOLDERS, name)) return placeholder;
-    placeholders.push(name);
-    return "x";
+const MAX_LENGTH = 2048;
+
+/** No segment is empty or of dots. Placeholders are an `x` here. */
+const PLAIN_TEMPLATE = /^(\/(?!\.\.?(\/|$))[\w.~-]+)+$/;
+
+/** Where it can't be told which characters are the placeholder's, two readers may tell differently. */
+const AMBIGUOUS = /[\w}]\{|\}[\w{]/;
+
+/**
+ * @param items Names of `PRESETS`, and templates: paths with `{table}`, `{tables}` (one table, or up to 50 with commas between)
+ *   or `{dataset}`, exactly one of them, and with `{account}`, `{z}`, `{x}`, `{y}`, `{ext}`, each once at most. The first that
+ *   matches wins. No path of more than 2,048 characters matches.
+ * @throws TypeError that tells the bad item's index, beginning with 0, and what is wrong with it.
+ */
+export function compileTilePaths(items: readonly string[]): TilePaths {
+  items.forEach((item, index) => {
+    const problem = Object.hasOwn(PRESETS, item) ? undefined : problemOf(item);
+    if (problem !== undefined) throw new TypeError(`item ${index} ${problem}`);
   });
-  if (template.length > MAX_LENGTH || !PLAIN.test(plain))
-    throw fail("is not a plain path with known placeholders");
-  if (AMBIGUOUS.test(template))
-    throw fail("has no separator between a placeholder and what stands beside it");
-  if (new Set(placeholders).size < placeholders.length) throw fail("has a placeholder twice");
-  const naming = placeholders.filter((name) => /^(table|dataset)/.test(name));
-  if (naming.length !== 1) throw fail("needs exactly one of {table}, {tables} and {dataset}");
-  const pattern = template
-    .replaceAll(".", "\\.")
-    .replace(/\{(\w+)\}/g, (_, name) => PLACEHOLDERS[name] ?? "");
-  return new RegExp(`^${pattern}$`);
+  const tilesOf = toTilePaths(items);
+  return (path) => (path.length > MAX_LENGTH ? undefined : tilesOf(path));
 }
 
-const ACCOUNT_PREFIX = new RegExp(`^${UUID}:`);
+function problemOf(template: string): string | undefined {
+  if (!template.startsWith("/")) return "is neither a preset nor a path";
+  const placeholders = template.match(/(?<=\{)(tables?|dataset|account|ext|[xyz])(?=\})/g) ?? [];
+  const plain = placeholders.reduce((rest, name) => rest.replace(`{${name}}`, "x"), template);
+  if (template.length > MAX_LENGTH || !PLAIN_TEMPLATE.test(plain)) {
+    return "is not a plain path with known placeholders";
+  }
+  if (AMBIGUOUS.test(template)) return "has no separator between a placeholder and what stands beside it";
+  if (new Set(placeholders).size < placeholders.length) return "has a placeholder twice";
+  const naming = placeholders.filter((name) => /^[td]/.test(name));
+  return naming.length === 1 ? undefined : "needs exactly one of {table}, {tables} and {dataset}";
+}
 
 /**
  * Whether a token of `scope` opens these tiles: never several at once. Where the path tells the account, only with that
- * account's prefix (TENANCY=multi): a bare name could be another account's table.
+ * account's prefix (TENANCY=multi): a bare name could be another account's table. Without, a prefix opens datasets alone, by their
+ * ids, since tables of several accounts may have one name.
  */
-export function opens(scope: string, { names, kind, account }: NamedTiles): boolean {
-  const [name] = names;
-  if (names.length !== 1) return false;
-  if (account) return scope === `${account}:${name}`;
-  return scope === name || (kind === "dataset" && ACCOUNT_PREFIX.test(scope) && scope.slice(37) === name);
-}
+export const opens = (scope: string, { names, kind, account }: NamedTiles): boolean => {
+  const own = (account ? `${account}:` : "") + names;
+  return !names[1] && (scope === own || (kind === "dataset" && scope.endsWith(`:${own}`)));
+};

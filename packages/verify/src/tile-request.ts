@@ -15,59 +15,38 @@ export interface TileRequest {
   readonly key?: string | undefined;
 }
 
-const MAX_LENGTH = 8192;
 const MAX_PARAMETERS = 64;
-
-/** Origin form: a path, and what follows it, of visible ASCII without `#`. */
-const TARGET = /^\/[!"$-~]*$/;
-
-/** The parameters that are read, in the only forms that are. */
-const FORMS: ReadonlyMap<string, RegExp> = new Map([
-  ["sig", /^(?:[0-9a-f]{64}){1,2}$/],
-  ["exp", /^(?:0|[1-9]\d{0,9})$/],
-  // `:` and `$` are escaped by whoever escapes components.
-  ["scope", /^(?:[\w.~$:-]|%3A|%3a|%24){1,200}$/],
-  ["key", /^[!-:<-~]{1,256}$/],
-]);
 
 /** The last second that fits 32 bits: every proxy's integers hold it. */
 const MAX_EXP = 0xffffffff;
 
-/**
- * What some server would read as one of the four: in another case, escaped, as a list, after spaces, or after a `;`, which some
- * take for `&`.
- */
-const ALIKE = /(?:^|;)[^\w.~;-]*(?:sig|exp|scope|key)(?![\w.~-])/i;
+/** Origin form, of at most 8 KiB: a path, and perhaps a query, of visible ASCII without `#`. Some servers take `;` for `&`. */
+const TARGET = /^(?!.{8193})(\/[!"$->@-~]*)(\?([!"$-:<-~]*))?$/;
 
-/** A semicolon that is escaped separates nothing. */
-const unescaped = (text: string) =>
-  text.replace(/%(?!3b)([0-9a-f]{2})/gi, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)));
+/** The parameters that are read, in their only forms. `:` and `$` are escaped by whoever escapes components. */
+const OURS =
+  /^(?=(\w+)=(.+))(sig=([\da-f]{64}){1,2}|exp=(0|[1-9]\d{0,9})|scope=([\w.~$:-]|%3[Aa]|%24){1,200}|key=.{1,256})$/;
+
+/** Nobody reads one of ours in it: their names in another case, as lists' and after spaces, escaped ones. */
+const OTHERS = /^(?!(sig|exp|scope|key)(?![\w.~-]))[^%+=]*(=|$)/i;
 
 /**
  * Reads a request target in origin form, as it was received. Parameters other than `sig`, `exp`, `scope` and `key` pass unread.
  * Undefined where two servers could read it differently: one of the four twice, in another case or form, a token without
- * one of its parts, `#`, anything but visible ASCII; and beyond 8 KiB or 64 parameters. Never throws.
+ * one of its parts, an escaped name, `;`, `#`, anything but visible ASCII; and beyond 8 KiB or 64 parameters. Never throws.
  */
-export function readTileRequest(target: string): TileRequest | undefined {
-  if (target.length > MAX_LENGTH || !TARGET.test(target)) return undefined;
-  const [path, query] = cut(target, "?");
+export const readTileRequest = (target: string): TileRequest | undefined => {
+  const [, path, , query = ""] = TARGET.exec(target) ?? [];
   const parameters = query.split("&", MAX_PARAMETERS + 1);
-  if (parameters.length > MAX_PARAMETERS) return undefined;
-  const found = new Map<string, string>();
+  if (!path || parameters.length > MAX_PARAMETERS) return undefined;
+  const found: Partial<Record<string, string>> = {};
   for (const parameter of parameters) {
-    const [name, value] = cut(parameter, "=");
-    const form = FORMS.get(name);
-    if (form ? found.has(name) || !form.test(value) : ALIKE.test(unescaped(parameter))) return undefined;
-    if (form) found.set(name, value);
+    const [, name, value] = OURS.exec(parameter) ?? [];
+    if (name ? found[name] : !OTHERS.test(parameter)) return undefined;
+    if (name) found[name] = value;
   }
-  const [sig, exp, scope, key] = ["sig", "exp", "scope", "key"].map((name) => found.get(name));
-  if (!sig && !exp && !scope) return { path, key };
-  if (!sig || !exp || !scope || Number(exp) > MAX_EXP) return undefined;
-  return { path, key, token: { sig, exp: Number(exp), scope: unescaped(scope) } };
-}
-
-/** What stands before the first separator, and after it. */
-function cut(text: string, separator: string): [string, string] {
-  const at = text.indexOf(separator);
-  return at < 0 ? [text, ""] : [text.slice(0, at), text.slice(at + 1)];
-}
+  const { sig, exp, scope, key } = found;
+  const token =
+    sig && exp && scope && +exp <= MAX_EXP ? { sig, exp: +exp, scope: decodeURIComponent(scope) } : undefined;
+  return !token === !(sig || exp || scope) ? { path, key, token } : undefined;
+};
