@@ -4,6 +4,9 @@ import { LongestFirst } from "./test/harness/longest-first.js";
 /** They count what the whole process holds. */
 const PROCESS_OF_ITS_OWN = ["test/server/open-handles.test.ts"];
 
+/** `npm run test:edge` has a configuration of its own. */
+const EDGE = "test/edge/**";
+
 const common = {
   pool: "forks",
   // Servers start and databases are created in tests and hooks, on machines that do other things as well.
@@ -22,7 +25,7 @@ export default defineConfig({
           ...common,
           name: "shared",
           include: ["test/**/*.test.ts"],
-          exclude: PROCESS_OF_ITS_OWN,
+          exclude: [...PROCESS_OF_ITS_OWN, EDGE],
           // Loading the service and its dependencies takes longer than most files' tests.
           isolate: false,
         },
