@@ -16,10 +16,10 @@ function refusal(target) {
     .split("&")
     .filter((p) => /^(sig|exp|scope)(=|$)/i.test(p))
     .sort();
-  if (given.length === 0) return "none";
+  if (given.length === 0) return "missing";
   const token = TOKEN.exec(given.join());
   if (!token) return "malformed";
-  if (Number(token[1]) < Math.floor(Date.now() / 1000)) return "expired";
+  if (Number(token[1]) * 1000 <= Date.now()) return "expired";
   if (token[2] !== parts[1]) return "scope";
   const message = `${token[2]}:${token[1]}`;
   const isGood = keys.some((key) =>
@@ -34,8 +34,8 @@ const same = (a, b) => a.split("").reduce((sum, c, i) => sum | (c.charCodeAt(0) 
 function verify(r) {
   const reason = refusal(r.variables.request_uri);
   r.headersOut["X-Tilegate-Reason"] = reason;
-  if (reason === "none") r.headersOut["WWW-Authenticate"] = "Tilegate";
-  r.return(reason === "" ? 204 : reason === "none" ? 401 : 403);
+  if (reason === "missing") r.headersOut["WWW-Authenticate"] = "Bearer";
+  r.return(reason === "" ? 204 : reason === "missing" ? 401 : 403);
 }
 
 export default { verify };

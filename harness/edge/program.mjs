@@ -24,13 +24,14 @@ export async function programDirectory() {
 }
 
 /**
- * Starts a server in the foreground, with `env` and PATH for its environment, and waits until it takes connections. Rejects
- * with what it has written if it ends before, or isn't there in time.
+ * Starts a server in the foreground, with `env` and PATH for its environment, and waits until it is ready. Rejects with what it
+ * has written if it ends before, or isn't ready in time.
  * @param {string} file @param {readonly string[]} args
- * @param {{ port: number, directory: AsyncDisposable & { readonly path: string }, env?: Readonly<Record<string, string>> }} place
- *   `directory`: where it runs; removed with it. @returns {Promise<Program>}
+ * @param {{ port: number, directory: AsyncDisposable & { readonly path: string }, env?: Readonly<Record<string, string>>,
+ *   isReady?: () => Promise<boolean> }} place `directory`: where it runs; removed with it. `isReady`: by default once it takes
+ *   connections. @returns {Promise<Program>}
  */
-export async function startProgram(file, args, { port, directory, env = {} }) {
+export async function startProgram(file, args, { port, directory, env = {}, isReady = () => accepts(port) }) {
   const child = spawn(file, args, {
     cwd: directory.path,
     env: { PATH: process.env.PATH, HOME: directory.path, ...env },
@@ -70,10 +71,10 @@ export async function startProgram(file, args, { port, directory, env = {} }) {
     await directory[Symbol.asyncDispose]();
   };
 
-  for (const last = Date.now() + READY_WITHIN_MS; !(await accepts(port)); await delay(20)) {
+  for (const last = Date.now() + READY_WITHIN_MS; !(await isReady()); await delay(20)) {
     if (!isOver && Date.now() < last) continue;
     await end();
-    throw new Error(`${[file, ...args].join(" ")} took no connections:\n${output}`);
+    throw new Error(`${[file, ...args].join(" ")} did not get ready:\n${output}`);
   }
   return {
     url: `http://127.0.0.1:${port}`,

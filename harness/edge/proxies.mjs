@@ -29,12 +29,11 @@ async function exampleFile(path, replacements) {
 const addressOf = (url) => new URL(url).host;
 
 /**
- * nginx as Debian configures it, with the files of an example as its sites and modules' scripts.
+ * nginx as Debian configures it, with a file of an example as its site.
  * @param {string} site Within examples/.
- * @param {{ replacements: Replacements, files?: Readonly<Record<string, string>> }} options `files`: further ones of its
- *   directory. @returns {Promise<Program>}
+ * @param {{ replacements: Replacements, module?: "njs" }} options @returns {Promise<Program>}
  */
-async function startNginx(site, { replacements, files = {} }) {
+async function startNginx(site, { replacements, module }) {
   const directory = await programDirectory();
   const port = await freePort();
   const inside = (/** @type {string} */ name) => join(directory.path, name);
@@ -42,7 +41,6 @@ async function startNginx(site, { replacements, files = {} }) {
     inside("site.conf"),
     await exampleFile(site, { [`listen ${EXAMPLE.site};`]: `listen 127.0.0.1:${port};`, ...replacements }),
   );
-  for (const [name, text] of Object.entries(files)) await writeFile(inside(name), text);
   const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
   await writeFile(
     inside("nginx.conf"),
@@ -51,7 +49,7 @@ daemon off;
 worker_processes 2;
 pid ${inside("nginx.pid")};
 error_log stderr;
-load_module ${edgeProgram("njs")};
+${module === undefined ? "" : `load_module ${edgeProgram(module)};`}
 events {}
 http {
   access_log off;
@@ -81,6 +79,7 @@ export async function startNginxNjs({ tiles, signingKeys }) {
   );
   const nginx = await startNginx("nginx-njs/tiles.conf", {
     replacements: { [EXAMPLE.tiles]: addressOf(tiles), "/etc/nginx/tile-token.js": script },
+    module: "njs",
   });
   return withDirectory(nginx, directory);
 }
@@ -106,6 +105,98 @@ export async function startHaproxy({ tiles, signingKeys: [key = "", previous = k
     TILE_PREVIOUS_SIGNING_KEY_BASE64: Buffer.from(previous).toString("base64"),
   };
   return startProgram(edgeProgram("haproxy"), ["-db", "-f", file], { port, directory, env });
+}
+
+/**
+ * @typedef {object} Behind Where what a proxy stands before is.
+ * @property {string} tiles URL. @property {string} tilegate URL.
+ */
+
+/**
+ * examples/nginx. @param {Behind} behind @returns {Promise<Program>}
+ */
+export async function startNginxForwardAuth({ tiles, tilegate }) {
+  const directory = await programDirectory();
+  const nginx = await startNginx("nginx/tiles.conf", {
+    replacements: {
+      [EXAMPLE.tiles]: addressOf(tiles),
+      [EXAMPLE.tilegate]: addressOf(tilegate),
+      "/var/cache/nginx/tilegate": join(directory.path, "verdicts"),
+    },
+  });
+  return withDirectory(nginx, directory);
+}
+
+/**
+ * examples/caddy. @param {Behind} behind @param {"caddy-2.6" | "caddy-2.11"} version @returns {Promise<Program>}
+ */
+export async function startCaddy({ tiles, tilegate }, version) {
+  const directory = await programDirectory();
+  const port = await freePort();
+  const file = join(directory.path, "Caddyfile");
+  const text = await exampleFile("caddy/Caddyfile", {
+    [`:${EXAMPLE.site} {`]: `http://127.0.0.1:${port} {`,
+    [EXAMPLE.tiles]: addressOf(tiles),
+    [EXAMPLE.tilegate]: addressOf(tilegate),
+  });
+  // Else it would manage itself by a port that is always the same.
+  await writeFile(file, `{\n\tadmin off\n}\n${text}`);
+  const args = ["run", "--adapter", "caddyfile", "--config", file];
+  return startProgram(edgeProgram(version), args, { port, directory });
+}
+
+/**
+ * examples/traefik. @param {Behind} behind @returns {Promise<Program>}
+ */
+export async function startTraefik({ tiles, tilegate }) {
+  const directory = await programDirectory();
+  const port = await freePort();
+  const [main, dynamic] = [join(directory.path, "traefik.yml"), join(directory.path, "tiles.yml")];
+  await writeFile(
+    main,
+    await exampleFile("traefik/traefik.yml", {
+      [`":${EXAMPLE.site}"`]: `"127.0.0.1:${port}"`,
+      "/etc/traefik/tiles.yml": dynamic,
+    }),
+  );
+  await writeFile(
+    dynamic,
+    await exampleFile("traefik/tiles.yml", {
+      [EXAMPLE.tiles]: addressOf(tiles),
+      [EXAMPLE.tilegate]: addressOf(tilegate),
+    }),
+  );
+  // It takes connections before it has read its routes, and answers 404 to all.
+  const isReady = () =>
+    fetch(`http://127.0.0.1:${port}/data/`).then(
+      ({ status }) => status !== 404,
+      () => false,
+    );
+  return startProgram(edgeProgram("traefik"), [`--configFile=${main}`], { port, directory, isReady });
+}
+
+/**
+ * examples/envoy. @param {Behind} behind @returns {Promise<Program>}
+ */
+export async function startEnvoy({ tiles, tilegate }) {
+  const directory = await programDirectory();
+  const port = await freePort();
+  const file = join(directory.path, "envoy.yaml");
+  const socket = (/** @type {string} */ host, /** @type {string | number} */ at) =>
+    `{ address: ${host}, port_value: ${at} }`;
+  const moved = (/** @type {string} */ said, /** @type {string} */ url) => {
+    const { hostname, port } = new URL(url);
+    return [socket("127.0.0.1", new URL(`http://${said}`).port), socket(hostname, port)];
+  };
+  const replacements = Object.fromEntries([
+    [socket("0.0.0.0", EXAMPLE.site), socket("127.0.0.1", port)],
+    moved(EXAMPLE.tilegate, tilegate),
+    moved(EXAMPLE.tiles, tiles),
+  ]);
+  await writeFile(file, await exampleFile("envoy/envoy.yaml", replacements));
+  // One that could be restarted hot shares memory with others of its number.
+  const args = ["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning", "-c", file];
+  return startProgram(edgeProgram("envoy"), args, { port, directory });
 }
 
 /**

@@ -34,7 +34,7 @@ export function hostileRequests(key: string): HostileRequest[] {
   const at = (attack: string, target: string): HostileRequest => ({ attack, target });
   const other = tilePath(OTHER_TABLE);
   return [
-    at("an expired token", `${path}?${signed(TABLE, now() - 1, key)}`),
+    at("an expired token", `${path}?${signed(TABLE, now(), key)}`),
     at("a longer life, written in by hand", `${path}?${good.replace(`exp=${exp}`, `exp=${exp + 900}`)}`),
     at(
       "one digit of the signature",

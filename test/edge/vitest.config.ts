@@ -3,6 +3,7 @@ import { defineConfig } from "vitest/config";
 /** `npm run test:edge`: what needs programs that are no dependencies. `npm test` leaves it out. */
 export default defineConfig({
   test: {
+    globalSetup: "test/harness/global-setup.ts",
     include: ["test/edge/**/*.test.ts"],
     pool: "forks",
     maxWorkers: 2,

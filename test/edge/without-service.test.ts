@@ -53,9 +53,9 @@ describe.for(SITES)("without the service, $name", ({ needs, start }) => {
         expect([target, (await ask(real.site.url, target)).status]).toEqual([target, 200]);
       // Asked again where the second went by on the way.
       for (;;) {
-        const exp = now();
+        const exp = now() + 1;
         const { status } = await ask(real.site.url, `${path}?${signed(TABLE, exp, SIGNING_KEY)}`);
-        if (now() !== exp) continue;
+        if (now() + 1 !== exp) continue;
         expect(status).toBe(200);
         break;
       }
@@ -64,8 +64,8 @@ describe.for(SITES)("without the service, $name", ({ needs, start }) => {
     test("tells a page why it is refused, and how to ask", async () => {
       const path = tilePath(TABLE);
       const cases: readonly [string, number, string][] = [
-        [path, 401, "none"],
-        [`${path}?v=1`, 401, "none"],
+        [path, 401, "missing"],
+        [`${path}?v=1`, 401, "missing"],
         [`${path}?${signed(TABLE, now() - 1, SIGNING_KEY)}`, 403, "expired"],
         [`${path}?${signed(TABLE, now() + 600, "another-installation's-secret")}`, 403, "signature"],
         [`${path}?${signed(OTHER_TABLE, now() + 600, SIGNING_KEY)}`, 403, "scope"],
@@ -77,7 +77,7 @@ describe.for(SITES)("without the service, $name", ({ needs, start }) => {
         expect([target, status, headers["x-tilegate-reason"]]).toEqual([target, wanted, reason]);
         expect(headers["access-control-allow-origin"]).toBe("*");
         expect(headers["access-control-expose-headers"]).toBe("X-Tilegate-Reason");
-        if (status === 401) expect(headers["www-authenticate"]).toBe("Tilegate");
+        if (status === 401) expect(headers["www-authenticate"]).toBe("Bearer");
       }
     });
   });
