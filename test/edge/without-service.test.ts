@@ -6,6 +6,7 @@ import { startRecorder } from "./recorder.js";
 import { ask } from "./request.js";
 import { useSite } from "./site.js";
 import { hostileRequests, now, OTHER_TABLE, signed, TABLE, tilePath } from "./tile-requests.js";
+import { datasetOf, startEdgeService } from "./tilegate.js";
 
 const SIGNING_KEY = "a-signing-secret-of-the-edge's-tests";
 const PREVIOUS_KEY = "the-signing-secret-that-was-before-it";
@@ -104,6 +105,18 @@ describe.for(SITES)("without the service, $name", ({ needs, start }) => {
       const target = `${tilePath(TABLE)}?${signed(TABLE, now() + 600, SIGNING_KEY)}`;
       expect((await ask(recorded.site.url, target, { method })).status).toBeOneOf([400, 403, 405]);
       expect(recorded.tiles.seen.length).toBe(before);
+    });
+
+    test("opens tiles with what the service gave out before it was killed", async () => {
+      await using service = await startEdgeService({});
+      const { id } = datasetOf(TABLE);
+      const minted = await fetch(`${service.url}/api/tiles/token/${id}/`);
+      const { sig, exp, scope } = (await minted.json()) as { sig: string; exp: number; scope: string };
+      await service.kill();
+      await using own = await start({ tiles: recorded.tiles.url, signingKeys: [service.signingKey] });
+      const query = `sig=${sig}&exp=${exp}&scope=${scope}`;
+      expect((await ask(own.url, `${tilePath(TABLE)}?${query}`)).status).toBe(200);
+      expect((await ask(own.url, `${tilePath(OTHER_TABLE)}?${query}`)).status).toBe(403);
     });
 
     test("opens nothing without a key, with which anybody could sign", async () => {
