@@ -121,7 +121,7 @@ export async function startNginxForwardAuth({ tiles, tilegate }) {
     replacements: {
       [EXAMPLE.tiles]: addressOf(tiles),
       [EXAMPLE.tilegate]: addressOf(tilegate),
-      "/var/cache/nginx/tilegate": join(directory.path, "verdicts"),
+      "/var/lib/nginx/tilegate": join(directory.path, "verdicts"),
     },
   });
   return withDirectory(nginx, directory);

@@ -109,6 +109,19 @@ describe.for(PROXIES)("behind $name", (proxy) => {
       expect((await ask(site.url, tilePath("ne_disputed_areas"), { headers: PAGE })).status).toBe(401);
     });
 
+    test.skipIf(proxy.name !== "nginx")(
+      "a TileJSON that is asked for with a key has it in its tiles' URLs, and never a client's host",
+      async () => {
+        const key = await service.createKey([]);
+        const headers = { ...PAGE, "x-forwarded-host": "attacker.example", "x-forwarded-proto": "ftp" };
+        const { body } = await ask(site.url, `/data/${TABLE}.json?key=${key}`, { headers });
+        const { tiles: templates } = JSON.parse(body.toString());
+        expect(templates).toEqual([`${site.url}/data/${TABLE}/{z}/{x}/{y}.pbf?key=${key}`]);
+        const target = templates[0].slice(site.url.length).replace("{z}/{x}/{y}", "2/1/3");
+        expect((await ask(site.url, target, { headers: PAGE })).status).toBe(200);
+      },
+    );
+
     test("a page is told why it is refused", async () => {
       const path = tilePath(TABLE);
       const cases: readonly [string, number, string][] = [
