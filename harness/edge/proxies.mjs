@@ -29,18 +29,12 @@ async function exampleFile(path, replacements) {
 const addressOf = (url) => new URL(url).host;
 
 /**
- * nginx as Debian configures it, with a file of an example as its site.
- * @param {string} site Within examples/.
- * @param {{ replacements: Replacements, module?: "njs" }} options @returns {Promise<Program>}
+ * nginx' own configuration, about as Debian has it, but that all is in a directory.
+ * @param {string} directory @param {{ sites: string, module?: "njs" | undefined }} options `sites`: what it includes, within the
+ *   directory. @returns {Promise<string[]>} The arguments that start nginx with it, in the foreground.
  */
-async function startNginx(site, { replacements, module }) {
-  const directory = await programDirectory();
-  const port = await freePort();
-  const inside = (/** @type {string} */ name) => join(directory.path, name);
-  await writeFile(
-    inside("site.conf"),
-    await exampleFile(site, { [`listen ${EXAMPLE.site};`]: `listen 127.0.0.1:${port};`, ...replacements }),
-  );
+export async function configureNginx(directory, { sites, module }) {
+  const inside = (/** @type {string} */ name) => join(directory, name);
   const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
   await writeFile(
     inside("nginx.conf"),
@@ -55,11 +49,27 @@ http {
   access_log off;
   default_type application/octet-stream;
   ${temporary.map((name) => `${name}_temp_path ${inside(name)};`).join("\n  ")}
-  include ${inside("site.conf")};
+  include ${inside(sites)};
 }
 `,
   );
-  const args = ["-p", directory.path, "-e", "stderr", "-c", inside("nginx.conf")];
+  return ["-p", directory, "-e", "stderr", "-c", inside("nginx.conf")];
+}
+
+/**
+ * nginx with a file of an example as its site.
+ * @param {string} site Within examples/.
+ * @param {{ replacements: Replacements, module?: "njs" }} options @returns {Promise<Program>}
+ */
+async function startNginx(site, { replacements, module }) {
+  const directory = await programDirectory();
+  const port = await freePort();
+  const listening = { [`listen ${EXAMPLE.site};`]: `listen 127.0.0.1:${port};` };
+  await writeFile(
+    join(directory.path, "site.conf"),
+    await exampleFile(site, { ...listening, ...replacements }),
+  );
+  const args = await configureNginx(directory.path, { sites: "site.conf", module });
   return startProgram(edgeProgram("nginx"), args, { port, directory });
 }
 
