@@ -39,6 +39,7 @@ import { HttpError, sendError } from "../rest/problem.js";
 import type { RestRoute } from "../rest/route.js";
 import { createRestRouter } from "../rest/router.js";
 import { createTileJsonRoutes } from "../rest/tilejson.js";
+import { createWellKnownRoutes } from "../rest/well-known.js";
 import { createAccountService } from "../rpc/account-service.js";
 import { createRpcAdapter } from "../rpc/adapter.js";
 import { createApiKeyService } from "../rpc/api-key-service.js";
@@ -144,6 +145,7 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
   const restRoutes = [
     ...createGeoLensRoutes({ tileTokens, idReader, answers: createAnswers(), clock }),
     ...createMapTilerRoutes(useCases.apiKeys),
+    ...createWellKnownRoutes({ keyRing, revocations: useCases.revocations, generation, clock }),
     ...createTileJsonRoutes({
       ...{ tileTokens, datasets: stores.datasets, addresses },
       tileBaseUrl: config.tokens.tileBaseUrl,

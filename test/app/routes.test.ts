@@ -23,7 +23,7 @@ async function isOpen(path: string, method: string): Promise<boolean> {
   return told[0] === "*";
 }
 
-test("pages of any origin may call what issues and checks tokens, and nothing else", async () => {
+test("pages of any origin may call what issues and checks tokens and what verifiers need, and nothing else", async () => {
   const open: string[] = [];
   for (const { name } of app.service.rpcMethods) if (await isOpen(`/${name}`, "POST")) open.push(name);
   for (const { name, method, path, aliases = [] } of app.service.restRoutes) {
@@ -40,6 +40,8 @@ test("pages of any origin may call what issues and checks tokens, and nothing el
     "tilegate.v1.TileTokenService/VerifyTileToken",
     "geolens.batch_tokens",
     "geolens.token",
+    "jwks",
+    "revocations",
     "tilejson",
   ]);
 });
@@ -65,6 +67,8 @@ test("every answer of REST has the shape that its route declares", async () => {
     "maptiler.get_key": { ids: [key.id] },
     "maptiler.change_settings": { ids: [key.id], body: settings },
     "maptiler.delete_key": { ids: [key.id] },
+    jwks: { anonymous: true },
+    revocations: { anonymous: true },
     healthz: {},
     readyz: {},
   };

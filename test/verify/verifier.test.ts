@@ -14,7 +14,7 @@ const SECRET = "tilegate-test-secret";
 const PATH = "/tiles/data.roads/1/2/3.pbf";
 const EXP = 1_800_000_000;
 
-const ring = createSigningKeyRing([SECRET]);
+const ring = createSigningKeyRing("hmac", { hmac: [SECRET], ed25519: [] });
 const signed = (scope: string, exp = EXP, path = PATH) =>
   `${path}?sig=${ring.sign(scope, exp)}&exp=${exp}&scope=${encodeURIComponent(scope)}`;
 
@@ -102,9 +102,12 @@ test("takes what the service's key ring takes, and nothing else", async () => {
       fc.integer({ min: NOW + 1, max: 0xffffffff }),
       fc.nat(255),
       async (secrets, index, scope, exp, flipped) => {
-        const keys = createSigningKeyRing(secrets);
+        const keys = createSigningKeyRing("hmac", { hmac: secrets, ed25519: [] });
         const verifier = createVerifier({ keys: secrets });
-        const signer = createSigningKeyRing([secrets[index % secrets.length] ?? ""]);
+        const signer = createSigningKeyRing("hmac", {
+          hmac: [secrets[index % secrets.length] ?? ""],
+          ed25519: [],
+        });
         const sig = signer.sign(scope, exp);
         expect(keys.verifies(scope, exp, sig)).toBe(true);
         const path = `/${scope.split(":").at(-1)}/1/2/3`;
