@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -101,17 +101,37 @@ console.log(JSON.stringify({ tokens, detail: ErrorInfoSchema.typeName }));`,
     });
   });
 
+  test("tilegate/verify answers as in every runtime, without anything of the service", async (context) => {
+    context.skip(unreachable !== undefined);
+    copyFileSync(join(ROOT, "test/verify/cases.mjs"), join(folder.path, "cases.mjs"));
+    writeFileSync(
+      join(folder.path, "verify.mjs"),
+      `import * as verify from "tilegate/verify";
+import { failuresOf } from "./cases.mjs";
+console.log(JSON.stringify({ failures: await failuresOf(verify), exports: Object.keys(verify) }));`,
+    );
+    const { stdout } = await run(process.execPath, ["verify.mjs"], { cwd: folder.path });
+    expect(JSON.parse(stdout)).toEqual({ failures: [], exports: ["createVerifier", "pollRevocations"] });
+  });
+
   test("its types resolve, and nothing but what it exports", async (context) => {
     context.skip(unreachable !== undefined);
     const consumer = join(folder.path, "consumer.ts");
     writeFileSync(
       consumer,
       `import { type Dataset, DatasetService, ErrorInfoSchema, TileTokenErrorCode } from "tilegate/proto";
+import { createVerifier, pollRevocations, type Verdict } from "tilegate/verify";
+export const verifier = createVerifier({ keys: ["0123456789abcdef"], revocations: pollRevocations("https://a.example") });
+export const scopeOf = (verdict: Verdict): string => (verdict.valid ? verdict.scope : verdict.reason);
+// @ts-expect-error
+createVerifier({ keys: [{ kty: "OKP", crv: "Ed25519", x: "", d: "" }] });
 export const title = ({ title }: Dataset): string => title;
 export const names: [string, string] = [DatasetService.typeName, ErrorInfoSchema.typeName];
 export const code: TileTokenErrorCode = TileTokenErrorCode.NOT_FOUND;
 // @ts-expect-error
 import {} from "tilegate/dist/main.js";
+// @ts-expect-error
+import {} from "tilegate/packages/verify/dist/verifier.js";
 `,
     );
     const tsc = join(ROOT, "node_modules/.bin/tsc");

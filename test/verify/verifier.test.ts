@@ -172,6 +172,7 @@ describe("one path in two forms is refused", () => {
     ["an authority in the path", "https:///tiles/data.roads/1/2/3.pbf"],
     ["a backslash after the scheme", "https:\\\\a.example/tiles/data.roads/1/2/3.pbf"],
     ["a backslash after the host", "https://a.example\\tiles/data.roads/1/2/3.pbf"],
+    ["a backslash that hides a segment", "https://a.example\\secret/roads/1/2/3"],
     ["another scheme", `file://a.example${PATH}`],
     ["no scheme", `a.example${PATH}`],
     ["1 MB", `/${"a".repeat(1024 * 1024)}`],
