@@ -7,6 +7,7 @@ import { DomainError } from "../domain/errors.js";
 import { createTileRequests } from "../domain/tile-requests/tile-requests.js";
 import { createSigningKeyRing, type SigningKeyRing } from "../domain/tile-tokens/key-ring.js";
 import { createTileTokens } from "../domain/tile-tokens/tile-tokens.js";
+import { createVectorTiles } from "../domain/tile-tokens/tile-url.js";
 import { createAnswerHeaders, SAME_ORIGIN } from "../front/answer-headers.js";
 import { createAnswerMemos } from "../front/answer-memo.js";
 import { isGone } from "../front/body.js";
@@ -148,6 +149,7 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
     ...createWellKnownRoutes({ keyRing, revocations: useCases.revocations, generation, clock }),
     ...createTileJsonRoutes({
       ...{ tileTokens, datasets: stores.datasets, addresses },
+      vectorTiles: createVectorTiles(config.forwardAuth.tilePaths, config.tokens.tenancy),
       tileBaseUrl: config.tokens.tileBaseUrl,
     }),
     ...createHealthRoutes(notReady, () => stores.degraded()),

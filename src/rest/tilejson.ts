@@ -3,7 +3,12 @@ import type { Bounds, Dataset, DatasetCache } from "../domain/datasets/dataset.j
 import { DomainError, invalid, unavailable } from "../domain/errors.js";
 import type { Caller } from "../domain/identity/principal.js";
 import type { SingleTileToken, TileToken, TileTokens } from "../domain/tile-tokens/tile-tokens.js";
-import { mvtLayerOf, signedQuery, tileTemplateOf, withQuery } from "../domain/tile-tokens/tile-url.js";
+import {
+  rasterTemplateOf,
+  signedQuery,
+  type VectorTiles,
+  withQuery,
+} from "../domain/tile-tokens/tile-url.js";
 import { canonicalUuid, isUuid } from "../domain/uuid.js";
 import { type Caching, CREDENTIAL_HEADERS, CROSS_ORIGIN } from "../front/answer-headers.js";
 import { baseUrlOf } from "../front/base-url.js";
@@ -30,6 +35,7 @@ const tileJson = z.strictObject({
 export interface TileJsonOptions {
   readonly tileTokens: TileTokens;
   readonly datasets: DatasetCache;
+  readonly vectorTiles: VectorTiles;
   readonly addresses: Pick<ClientAddresses, "isFromProxy">;
   /** In front of tiles' paths. Absent: as the client reached this server. */
   readonly tileBaseUrl: string | undefined;
@@ -44,7 +50,7 @@ const anybody = () => {};
 
 /** TileJSON 3.0.0 of a dataset, with tile URLs that open for whoever asked: one URL to give to a map. */
 export function createTileJsonRoutes(options: TileJsonOptions): RestRoute[] {
-  const { tileTokens, datasets, addresses, tileBaseUrl } = options;
+  const { tileTokens, datasets, vectorTiles, addresses, tileBaseUrl } = options;
 
   /** That the caller may see. */
   function find(id: string, beforeWaiting: () => void): Dataset | Promise<Dataset> {
@@ -52,6 +58,32 @@ export function createTileJsonRoutes(options: TileJsonOptions): RestRoute[] {
     if (known !== undefined) return known;
     beforeWaiting();
     return datasets.lookUp([id], () => true).then((found) => there(found.get(id)));
+  }
+
+  const templateOf = (dataset: Dataset): string =>
+    dataset.kind === "vector" ? vectorTiles.templateOf(dataset) : rasterTemplateOf(dataset);
+
+  const signed = (dataset: Dataset, token: TileToken): string =>
+    token.kind === "raster" ? token.tileUrl : withQuery(templateOf(dataset), signedQuery(token));
+
+  function withKey(dataset: Dataset, key: string): string {
+    const version = dataset.kind === "raster" ? `&v=${dataset.cacheVersion}` : "";
+    return withQuery(templateOf(dataset), `key=${encodeURIComponent(key)}${version}`);
+  }
+
+  function describe(dataset: Dataset, tiles: string): z.infer<typeof tileJson> {
+    const { kind, title, raster } = dataset;
+    const common = {
+      tilejson: "3.0.0" as const,
+      ...(title && { name: title }),
+      scheme: "xyz" as const,
+      tiles: [tiles],
+    };
+    if (kind === "vector")
+      return { ...common, vector_layers: [{ id: vectorTiles.layerOf(dataset), fields: {} }] };
+    const { minzoom, maxzoom, bounds, tileSize } = raster;
+    // No field of the standard's, but MapLibre reads it.
+    return { ...common, minzoom, maxzoom, ...(bounds && { bounds: unwrapped(bounds) }), tileSize };
   }
 
   return [
@@ -73,10 +105,10 @@ export function createTileJsonRoutes(options: TileJsonOptions): RestRoute[] {
         // Templates that carry the key open only what the key itself does.
         const reader = keyInTiles === undefined ? caller : caller.filter(({ type }) => type === "api_key");
 
-        const describe = (dataset: Dataset, { token, isPublic }: SingleTileToken): KeptJson => {
+        const answerOf = (dataset: Dataset, { token, isPublic }: SingleTileToken): KeptJson => {
           const tiles = keyInTiles === undefined ? signed(dataset, token) : withKey(dataset, keyInTiles);
           const body = Buffer.from(
-            JSON.stringify(toTileJson(dataset, tiles.startsWith("/") ? base + tiles : tiles)),
+            JSON.stringify(describe(dataset, tiles.startsWith("/") ? base + tiles : tiles)),
           );
           // What was made of the client's word on where it is, is no other's to get.
           const isAnybodys = isPublic && caller.length === 0 && tileBaseUrl !== undefined;
@@ -84,8 +116,8 @@ export function createTileJsonRoutes(options: TileJsonOptions): RestRoute[] {
         };
         const granted = (answer: SingleTileToken): KeptJson | Promise<KeptJson> => {
           const dataset = find(id, beforeWaiting);
-          if (!(dataset instanceof Promise)) return describe(dataset, answer);
-          return dataset.then((found) => describe(found, answer));
+          if (!(dataset instanceof Promise)) return answerOf(dataset, answer);
+          return dataset.then((found) => answerOf(found, answer));
         };
         const answer = tileTokens.get(reader, id, beforeWaiting);
         return answer instanceof Promise ? answer.then(granted) : granted(answer);
@@ -104,27 +136,6 @@ function keyForTiles(query: URLSearchParams, { headers }: HttpRequest, caller: C
   const key = headers["x-api-key"] ?? query.get("key");
   if (typeof key === "string" && caller.some(({ type }) => type === "api_key")) return key;
   throw invalid("tiles", "can be key only for who sends an API key");
-}
-
-const signed = (dataset: Dataset, token: TileToken): string =>
-  token.kind === "raster" ? token.tileUrl : withQuery(tileTemplateOf(dataset), signedQuery(token));
-
-function withKey(dataset: Dataset, key: string): string {
-  const version = dataset.kind === "raster" ? `&v=${dataset.cacheVersion}` : "";
-  return withQuery(tileTemplateOf(dataset), `key=${encodeURIComponent(key)}${version}`);
-}
-
-function toTileJson({ kind, title, tableName, raster }: Dataset, tiles: string): z.infer<typeof tileJson> {
-  const common = {
-    tilejson: "3.0.0" as const,
-    ...(title && { name: title }),
-    scheme: "xyz" as const,
-    tiles: [tiles],
-  };
-  if (kind === "vector") return { ...common, vector_layers: [{ id: mvtLayerOf(tableName), fields: {} }] };
-  const { minzoom, maxzoom, bounds, tileSize } = raster;
-  // No field of the standard's, but MapLibre reads it.
-  return { ...common, minzoom, maxzoom, ...(bounds && { bounds: unwrapped(bounds) }), tileSize };
 }
 
 /** Where they cross the antimeridian, all around: the standard knows none that wrap. */

@@ -139,20 +139,35 @@ describe("what it says", () => {
     expect((await read(site, site.ids.wrapped)).json.bounds).toEqual([-180, -50, 180, -30]);
   });
 
+  test("forward auth opens its tiles, by its token or the key in it", async () => {
+    const { app, ids } = site;
+    const key = await keyOf(site, [ids.closed]);
+    for (const query of [`?key=${key}`, `?key=${key}&tiles=key`]) {
+      const { json } = await read(site, ids.closed, { query });
+      const { pathname, search } = new URL((json.tiles[0] ?? "").replace("{z}/{x}/{y}", "3/2/1"));
+      const ask = (target: string) => app.fetch("/auth/tiles", { headers: { "x-original-uri": target } });
+      expect([query, (await ask(pathname + search)).status]).toEqual([query, 200]);
+      expect(
+        (await ask(`${pathname.replace("parcels", "roads")}${search}`.replace(key, "tgk_x"))).status,
+      ).toBe(403);
+    }
+  });
+
   test("its token is the one that token routes give, and VerifyTileToken takes", async () => {
     const { open } = site.ids;
     const given = (await (await site.app.fetch(`/api/tiles/token/${open}/`)).json()) as { sig: string };
     expect((await read(site, open)).json.tiles[0]).toContain(`sig=${given.sig}&exp=${EXP}&scope=roads`);
   });
 
-  test("scopes carry the account where it is multi-tenant, tables in paths don't", async () => {
-    await using app = await startTestApp({ TENANCY: "multi", TILE_BASE_URL: BASE });
+  test("scopes carry the account where there are several, and so does the path that TILE_PATHS names for that", async () => {
+    const TILE_PATHS = "geolens,/t/{account}/{table}/{z}/{x}/{y}.pbf";
+    await using app = await startTestApp({ TENANCY: "multi", TILE_BASE_URL: BASE, TILE_PATHS });
     const { id: accountId } = await createAccount(app);
     const input = { ...aVectorDataset, accountId, tableName: "roads" };
     const { id } = await app.useCases.datasets.create(OPERATOR, input);
     const response = await app.fetch(pathOf(id));
     const { tiles } = (await response.json()) as { tiles: string[] };
-    expect(tiles[0]).toMatch(`${BASE}/tiles/data.roads/{z}/{x}/{y}.pbf?sig=`);
+    expect(tiles[0]).toMatch(`${BASE}/t/${accountId}/roads/{z}/{x}/{y}.pbf?sig=`);
     expect(new URL(tiles[0] ?? "").searchParams.get("scope")).toBe(`${accountId}:roads`);
   });
 

@@ -8,7 +8,7 @@ import type { Caller } from "../identity/principal.js";
 import { createSecondMemo, type SecondMemo, type SecondMemoOptions } from "../second-memo.js";
 import type { SigningKeyRing } from "./key-ring.js";
 import { expiryAt, type TokenLifetime } from "./lifetime.js";
-import { signedQuery, tileTemplateOf, withQuery } from "./tile-url.js";
+import { rasterTemplateOf, signedQuery, withQuery } from "./tile-url.js";
 
 interface SignedScope {
   readonly sig: string;
@@ -314,4 +314,4 @@ function toToken(dataset: Dataset, signed: SignedScope): TileToken {
 }
 
 const signTileUrl = (dataset: Dataset, signed: SignedScope): string =>
-  withQuery(tileTemplateOf(dataset), `${signedQuery(signed)}&v=${dataset.cacheVersion}`);
+  withQuery(rasterTemplateOf(dataset), `${signedQuery(signed)}&v=${dataset.cacheVersion}`);

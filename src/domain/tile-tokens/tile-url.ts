@@ -1,13 +1,43 @@
+import { PRESETS } from "#tile-paths";
 import type { Dataset } from "../datasets/dataset.js";
+import type { Tenancy } from "../datasets/scope.js";
 
-/** Where a dataset's tiles are: a path or an http(s) URL with literal {z}, {x} and {y}, not signed. */
-export function tileTemplateOf({ id, kind, tableName, raster }: Dataset): string {
-  if (kind === "vector") return `/tiles/${mvtLayerOf(tableName)}/{z}/{x}/{y}.pbf`;
-  return raster.tileUrlTemplate ?? `/raster-tiles/${id}/tiles/{z}/{x}/{y}.png`;
+// Where tiles are: templates are paths or http(s) URLs with literal {z}, {x} and {y}.
+
+/** Not signed. */
+export const rasterTemplateOf = ({ id, raster }: Dataset): string =>
+  raster.tileUrlTemplate ?? `/raster-tiles/${id}/tiles/{z}/{x}/{y}.png`;
+
+/** Vector datasets' tiles, where a tile server has them. */
+export interface VectorTiles {
+  /** Not signed. */
+  templateOf(dataset: Dataset): string;
+  /** The layer in them: tile servers call it what the path does. */
+  layerOf(dataset: Dataset): string;
 }
 
-/** The layer in a vector dataset's tiles, as GeoLens names it. */
-export const mvtLayerOf = (tableName: string | undefined): string => `data.${tableName}`;
+/** GeoLens' and the demo's, for an installation that has named none. */
+const USUAL = "/tiles/data.{table}/{z}/{x}/{y}.pbf";
+
+/**
+ * @param tilePaths Presets and templates of TILE_PATHS. The first of whole tiles of a table is where they are; with several
+ *   accounts, the first that names the account, since no other is opened by their tokens.
+ */
+export function createVectorTiles(tilePaths: readonly string[], tenancy: Tenancy): VectorTiles {
+  const templates = tilePaths
+    .flatMap((item) => PRESETS[item] ?? item)
+    .map((template) => template.replace("{tables}", "{table}").replace("{ext}", "pbf"))
+    .filter((template) => ["{table}", "{z}", "{x}", "{y}"].every((name) => template.includes(name)));
+  const ofAccounts = tenancy === "multi" ? templates.find((each) => each.includes("{account}")) : undefined;
+  const template = ofAccounts ?? templates[0] ?? USUAL;
+  const layer = template.split("/").find((segment) => segment.includes("{table}")) ?? "{table}";
+  const fill = (text: string, { tableName, accountId }: Dataset) =>
+    text.replace("{table}", () => tableName ?? "").replace("{account}", accountId);
+  return {
+    templateOf: (dataset) => fill(template, dataset),
+    layerOf: (dataset) => fill(layer, dataset),
+  };
+}
 
 /** As a tile's query, in this order. */
 export const signedQuery = (token: { sig: string; exp: number; scope: string }): string =>
