@@ -7,7 +7,7 @@ import {
 } from "../../src/domain/tile-tokens/key-ring.js";
 import { TileTokenService } from "../../src/gen/proto/tilegate/v1/tile_token_service_pb.js";
 import { SIGNING_KEY, type TestApp } from "../harness/app.js";
-import { DOORS, RASTER, startWithDatasets, VECTOR } from "./token-doors.js";
+import { DOORS, EXP, RASTER, startWithDatasets, VECTOR } from "./token-doors.js";
 
 interface Token {
   readonly kind: string;
@@ -80,6 +80,22 @@ describe.each(SIGNING_ALGORITHMS)("tokens that %s signs", (algorithm: SigningAlg
         if (kind === "raster") expect(new URL(tile_url ?? "", "http://a").searchParams.get("sig")).toBe(sig);
       }
     });
+  });
+
+  test("forward auth obeys at once, whose verdict on a token is remembered for a second", async () => {
+    const { keyRing } = app.service;
+    const table = "roads";
+    const token = { sig: keyRing.sign(table, EXP), exp: EXP, scope: table };
+    const verdict = async () => {
+      const uri = `/tiles/data.${table}/0/0/0.pbf?sig=${token.sig}&exp=${token.exp}&scope=${token.scope}`;
+      const answer = await app.fetch("/auth/tiles", { headers: { "x-original-uri": uri } });
+      return answer.headers.get("x-tilegate-reason") ?? answer.status;
+    };
+    for (let count = 0; count < 3; count += 1) expect(await verdict()).toBe(200);
+    keyRing.replace(joined(NEW, OLD));
+    expect(await verdict()).toBe(200);
+    keyRing.replace(NEW);
+    for (let count = 0; count < 3; count += 1) expect(await verdict()).toBe("signature");
   });
 
   test("a ring without a key that signs is refused, and the old one stays", async () => {

@@ -1,6 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
-import { rename } from "node:fs/promises";
+import { mkdirSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import pino from "pino";
@@ -11,6 +10,7 @@ import { ensureSecrets } from "../../src/config/secrets.js";
 import { findSigningKeyFiles } from "../../src/config/signing-key-files.js";
 import { createSigningKeyRing, type SigningKeys } from "../../src/domain/tile-tokens/key-ring.js";
 import { type TemporaryDirectory, temporaryDirectory } from "../harness/data-directory.js";
+import { createSecretVolume } from "../harness/secret-volume.js";
 
 const OLD = "the-old-secret-of-a-test";
 const NEW = "the-new-secret-of-a-test";
@@ -102,19 +102,10 @@ describe("signing keys", () => {
   });
 
   test("are followed through Kubernetes' swap of a symlink, for which the file itself never changes", async () => {
-    const volume = join(directory.path, "volume");
-    const put = async (version: string, content: string) => {
-      mkdirSync(join(volume, `..${version}`), { recursive: true });
-      writeFileSync(join(volume, `..${version}`, "tile-signing-keys"), content);
-      symlinkSync(`..${version}`, join(volume, "..data_tmp"));
-      await rename(join(volume, "..data_tmp"), join(volume, "..data"));
-    };
-    await put("2026_1", OLD);
-    symlinkSync(join("..data", "tile-signing-keys"), join(volume, "tile-signing-keys"));
-    const { look, has } = await follow({ TILE_SIGNING_KEYS_FILE: join(volume, "tile-signing-keys") });
+    await using volume = await createSecretVolume({ keys: OLD });
+    const { look, has } = await follow({ TILE_SIGNING_KEYS_FILE: volume.pathOf("keys") });
     await look(2);
-    await put("2026_2", `${NEW},${OLD}`);
-    rmSync(join(volume, "..2026_1"), { recursive: true });
+    await volume.put({ keys: `${NEW},${OLD}` });
     await look(2);
     expect(has({ hmac: [NEW] })).toBe(true);
   });

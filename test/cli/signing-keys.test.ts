@@ -1,6 +1,5 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
-import { rename } from "node:fs/promises";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { findProgram } from "../../harness/servers.mjs";
@@ -11,6 +10,7 @@ import { createDataDirectory, temporaryDirectory } from "../harness/data-directo
 import { eventually } from "../harness/eventually.js";
 import { createInstallation } from "../harness/installation.js";
 import { postgresUrl } from "../harness/postgres.js";
+import { createSecretVolume } from "../harness/secret-volume.js";
 
 const RELOADED = "signing keys reloaded";
 const UNCHANGED = "signing keys read again, unchanged";
@@ -36,21 +36,6 @@ async function mint({ url }: Tilegate): Promise<Token> {
 function isOf(keys: Partial<SigningKeys>, { sig, exp, scope }: Token): boolean {
   const algorithm = keys.hmac ? "hmac" : "ed25519";
   return createSigningKeyRing(algorithm, { hmac: [], ed25519: [], ...keys }).verifies(scope, exp, sig);
-}
-
-/** A volume as Kubernetes mounts a Secret: its files are symlinks through `..data`, which is swapped whole. */
-function createVolume(path: string) {
-  let versions = 0;
-  return async (files: Readonly<Record<string, string>>) => {
-    const version = `..version_${++versions}`;
-    mkdirSync(join(path, version), { recursive: true });
-    for (const [name, content] of Object.entries(files)) {
-      writeFileSync(join(path, version, name), content);
-      if (versions === 1) symlinkSync(join("..data", name), join(path, name));
-    }
-    symlinkSync(version, join(path, "..data_tmp"));
-    await rename(join(path, "..data_tmp"), join(path, "..data"));
-  };
 }
 
 const WITHOUT_KEYS = { TILE_SIGNING_KEYS: "", SEED_DEMO: "true" };
@@ -109,21 +94,19 @@ describe.skipIf(!postgresUrl())("the signing keys of two workers", () => {
 
   test("of both algorithms follow Kubernetes' swap of a symlink in each of them", async () => {
     await using installation = await createInstallation();
-    await using directory = await temporaryDirectory();
-    const put = createVolume(directory.path);
     const [old = Buffer.of(), next = Buffer.of()] = SEEDS;
-    await put({ hmac: OLD, ed25519: old.toString("base64") });
+    await using volume = await createSecretVolume({ hmac: OLD, ed25519: old.toString("base64") });
     const tilegate = await start({
       ...installation.env,
       ...WITHOUT_KEYS,
       TILE_SIGNING_ALGORITHM: "ed25519",
-      TILE_SIGNING_KEYS_FILE: join(directory.path, "hmac"),
-      TILE_ED25519_KEYS_FILE: join(directory.path, "ed25519"),
+      TILE_SIGNING_KEYS_FILE: volume.pathOf("hmac"),
+      TILE_ED25519_KEYS_FILE: volume.pathOf("ed25519"),
     });
     for (const token of await Promise.all(EACH.map(() => mint(tilegate)))) {
       expect(isOf({ ed25519: [old] }, token)).toBe(true);
     }
-    await put({ hmac: NEW, ed25519: [next, old].map((seed) => seed.toString("base64")).join() });
+    await volume.put({ hmac: NEW, ed25519: [next, old].map((seed) => seed.toString("base64")).join() });
     await tilegate.logged(RELOADED, WORKERS);
     for (const token of await Promise.all(EACH.map(() => mint(tilegate)))) {
       expect(isOf({ ed25519: [next] }, token)).toBe(true);
