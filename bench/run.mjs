@@ -11,6 +11,7 @@ import { listing } from "./rows/listing.mjs";
 import { sizes } from "./rows/sizes.mjs";
 import { start } from "./rows/start.mjs";
 import { throughput } from "./rows/throughput.mjs";
+import { verifier } from "./rows/verifier.mjs";
 
 /**
  * @typedef {object} RowGroup Rows that are measured together.
@@ -20,7 +21,7 @@ import { throughput } from "./rows/throughput.mjs";
  */
 
 /** @type {readonly RowGroup[]} */
-const GROUPS = [throughput, edge, sizes, latency, catalog, coherence, start, listing];
+const GROUPS = [throughput, edge, verifier, sizes, latency, catalog, coherence, start, listing];
 
 const LATEST = fileURLToPath(new URL("results/latest.json", import.meta.url));
 

@@ -27,7 +27,7 @@ describe("presets tell what each tile server's paths are for", () => {
     ["martin", "/roads,rivers", table("roads", "rivers")],
     ["martin", "/roads,rivers/1/0/0", table("roads", "rivers")],
     ["martin", "/roads/1/0/0.mvt", table("roads")],
-    ["martin", "/tiles/roads/1/0/0", table("roads")],
+    ["martin", "/tiles/roads/1/0/0", undefined],
     ["martin", `/${ID}/1/0/0`, dataset(ID)],
     ["martin", `/${ID}`, dataset(ID)],
     ["martin", `/roads,${ID}/1/0/0`, undefined],

@@ -26,9 +26,6 @@ const PLACEHOLDERS: Readonly<Record<string, string>> = {
   ext: "[a-z\\d]{1,8}",
 };
 
-/** Whatever the template. */
-const PLAIN = "^(?=(/(?!\\.\\.?(/|$))[\\w.~,-]+)+$)";
-
 const FILE = "/{z}/{x}/{y}.{ext}";
 const SOURCE = "/({table}|{dataset})";
 const FILE_OR_JSON = `(${FILE}|.json)`;
@@ -36,24 +33,21 @@ const FILE_OR_JSON = `(${FILE}|.json)`;
 /** What each tile server serves of a dataset, its TileJSON included: templates, in which `(`, `)`, `|` and `?` are a pattern's. */
 export const PRESETS: Readonly<Record<string, string>> = {
   geolens: `(/api)?/(tiles/(clusters/)?data.{table}|(tiles/raster-proxy|raster-tiles)/{dataset}(/tiles)?)${FILE}`,
-  // An extension and `/tiles` are answered by a redirect to the form without.
-  martin: "(/tiles)?/({tables}|{dataset})(/{z}/{x}/{y}(.{ext})?)?",
+  // With an extension it redirects to the form without.
+  martin: "/({tables}|{dataset})(/{z}/{x}/{y}(.{ext})?)?",
   pg_tileserv: `/public.{table}${FILE_OR_JSON}`,
   "tileserver-gl": `/(data|styles)${SOURCE}(${FILE}|(/style)?.json)`,
   pmtiles: SOURCE + FILE_OR_JSON,
 };
 
-/**
- * Without a check of `items`: what is no preset is a template, also with what a pattern may have, and if it names nothing, it opens
- * nothing.
- */
+/** As `compileTilePaths`, without its checks: a template may have all that a pattern may, and if it names nothing, it opens nothing. */
 export const toTilePaths = (items: readonly string[]): TilePaths => {
   const patterns = items.map((item) => {
     // Groups are called t, d and a: the placeholders' first letters.
     const pattern = (PRESETS[item] ?? item).replace(/\{((.)\w*)\}|\./g, (_, name, letter) =>
       name ? `(?<${letter}>${PLACEHOLDERS[name] ?? "(0|[1-9]\\d{0,9})"})` : "\\.",
     );
-    return new RegExp(`${PLAIN}${pattern}$`);
+    return new RegExp(`^${pattern}$`);
   });
   return (path) => {
     for (const pattern of patterns) {
