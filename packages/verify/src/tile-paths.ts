@@ -40,7 +40,16 @@ export const PRESETS: Readonly<Record<string, string>> = {
   pmtiles: SOURCE + FILE_OR_JSON,
 };
 
-/** As `compileTilePaths`, without its checks: a template may have all that a pattern may, and if it names nothing, it opens nothing. */
+/** Where a preset's tile server has the tiles of a vector dataset: a template, which the preset matches. */
+export const PRESET_TILES: Readonly<Record<string, string>> = {
+  geolens: "/tiles/data.{table}/{z}/{x}/{y}.pbf",
+  martin: "/{table}/{z}/{x}/{y}",
+  pg_tileserv: "/public.{table}/{z}/{x}/{y}.pbf",
+  "tileserver-gl": "/data/{table}/{z}/{x}/{y}.pbf",
+  pmtiles: "/{table}/{z}/{x}/{y}.pbf",
+};
+
+/** As `compileTilePaths`, without its checks: a template may have all that a pattern may, and if it names nothing, it matches nothing. */
 export const toTilePaths = (items: readonly string[]): TilePaths => {
   const patterns = items.map((item) => {
     // Groups are called t, d and a: the placeholders' first letters.
@@ -51,11 +60,8 @@ export const toTilePaths = (items: readonly string[]): TilePaths => {
   });
   return (path) => {
     for (const pattern of patterns) {
-      const groups = pattern.exec(path)?.groups;
-      if (groups) {
-        const { t = "", d, a } = groups;
-        return { names: (d ?? t).split(","), kind: d ? "dataset" : "table", account: a };
-      }
+      const { t, d = t, a } = pattern.exec(path)?.groups ?? {};
+      if (d) return { names: d.split(","), kind: d === t ? "table" : "dataset", account: a };
     }
     return undefined;
   };

@@ -1,4 +1,4 @@
-import { PRESETS } from "#tile-paths";
+import { PRESET_TILES } from "#tile-paths";
 import type { Dataset } from "../datasets/dataset.js";
 import type { Tenancy } from "../datasets/scope.js";
 
@@ -25,7 +25,7 @@ const USUAL = "/tiles/data.{table}/{z}/{x}/{y}.pbf";
  */
 export function createVectorTiles(tilePaths: readonly string[], tenancy: Tenancy): VectorTiles {
   const templates = tilePaths
-    .flatMap((item) => PRESETS[item] ?? item)
+    .map((item) => PRESET_TILES[item] ?? item)
     .map((template) => template.replace("{tables}", "{table}").replace("{ext}", "pbf"))
     .filter((template) => ["{table}", "{z}", "{x}", "{y}"].every((name) => template.includes(name)));
   const ofAccounts = tenancy === "multi" ? templates.find((each) => each.includes("{account}")) : undefined;
