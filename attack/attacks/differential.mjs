@@ -76,6 +76,7 @@ function createQuestions(random, { credentials, keys, ids }) {
   ];
   const referers = [ABSENT, ABSENT, `${ORIGIN}/map`, "https://evil.example/", "undefined", "null", ""];
   const agents = [ABSENT, "Mozilla/5.0", "curl/8", "undefined", "null", ""];
+  const forwarded = [ABSENT, ABSENT, "203.0.113.9", "203.0.113.9", "198.51.100.1", "undefined", "null", ""];
   const protocols = /** @type {const} */ (["json", "json", "rest", "single", "h2", "grpc"]);
 
   return () => {
@@ -98,6 +99,7 @@ function createQuestions(random, { credentials, keys, ids }) {
     add("origin", origins);
     add("referer", referers);
     add("user-agent", agents);
+    add("x-forwarded-for", forwarded);
     const asked = ids.filter(() => random() < 0.6);
     return { protocol, fields, ids: asked.length === 0 ? [pick(ids)] : asked };
   };
@@ -205,6 +207,7 @@ async function createCallers(options) {
       await keyOf({ origins: ["?"], datasetIds: hidden.slice(0, 2) }),
       await keyOf({ origins: ["maps.example.com", "?"], datasetIds: hidden.slice(0, 1) }),
       await keyOf({ userAgent: "Mozilla", datasetIds: hidden.slice(0, 1) }),
+      await keyOf({ allowedIps: ["203.0.113.0/24"], datasetIds: hidden.slice(0, 1) }),
       await keyOf({ enabled: false }),
     ],
     ids: [...publicIds, ...hidden, "00000000-0000-4000-8000-000000000000"],

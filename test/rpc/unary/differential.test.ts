@@ -11,7 +11,8 @@ const BATCH = "/tilegate.v1.TileTokenService/BatchGetTileTokens";
 const REST = "/api/tiles/tokens/";
 
 /** Each value a line of its own; absent: no such header. */
-type Sent = Partial<Record<"authorization" | "x-api-key" | "origin" | "referer" | "user-agent", string[]>>;
+type Header = "authorization" | "x-api-key" | "origin" | "referer" | "user-agent" | "x-forwarded-for";
+type Sent = Partial<Record<Header, string[]>>;
 
 let app: TestApp;
 let ids: string[];
@@ -34,8 +35,8 @@ beforeAll(async () => {
     ids.push((await datasets.create(OPERATOR, input)).id);
   }
   const datasetIds = ids.slice(1);
-  const key = async (origins: string[], userAgent = "") =>
-    (await apiKeys.create(OPERATOR, { origins, userAgent, datasetIds }, accountId)).token;
+  const key = async (origins: string[], userAgent = "", allowedIps: string[] = []) =>
+    (await apiKeys.create(OPERATOR, { origins, userAgent, allowedIps, datasetIds }, accountId)).token;
   const { secret } = await accounts.createServiceToken(OPERATOR, { accountId, name: "" });
   const reader = await app.user({ sub: "reader", account: accountId, roles: ["reader"] });
   pool = {
@@ -50,6 +51,7 @@ beforeAll(async () => {
       await key(["maps.example.com"]),
       await key(["?"]),
       await key([], "QGIS"),
+      await key([], "", ["203.0.113.0/24"]),
       generateSecret("tgk_"),
     ],
   };
@@ -146,6 +148,7 @@ const aRequest = fc.record({
   ]),
   referer: lines(() => [...LITERALS, "https://maps.example.com/a", "https://evil.example/a"]),
   "user-agent": lines(() => [...LITERALS, "QGIS/3", "curl"]),
+  "x-forwarded-for": lines(() => [...LITERALS, "203.0.113.9", "198.51.100.1", "203.0.113.9, 198.51.100.1"]),
 });
 
 /** Few moments, so that callers are remembered from one request to the next: poisoning a memory is the attack. */
@@ -199,6 +202,21 @@ test("a stranger's request from an unknown page opens no door for the next one f
   expect((await overHttp1(app.url, BATCH, victim)).status).toBe(401);
   expect((await overHttp1(app.url, BATCH, { ...victim, origin: ["undefined"] })).status).toBe(200);
   expect((await overHttp1(app.url, BATCH, victim)).status).toBe(401);
+});
+
+test("nor does one from an allowed address for the next one from another (poisoning)", async () => {
+  app.now = new Date(1_800_000_250_000);
+  const key = pool.keys[4] ?? "";
+  for (const [address, status] of [
+    ["203.0.113.9", 200],
+    ["198.51.100.1", 401],
+    ["undefined", 401],
+    ["203.0.113.9", 200],
+    ["203.0.113.9, 198.51.100.1", 401],
+  ] as const) {
+    const sent = one({ "x-api-key": key, "x-forwarded-for": address });
+    expect([address, (await overHttp1(app.url, BATCH, sent)).status]).toEqual([address, status]);
+  }
 });
 
 test("of a credential that is sent twice neither is picked, be both good or the same", async () => {
