@@ -48,7 +48,10 @@ export function createAnswerHeaders(
   function create({ isCrossOrigin, cacheControl }: AnswerPolicy): AnswerHeaders {
     const commonOf = (control: string) => ["cache-control", control, "x-content-type-options", "nosniff"];
     const common = commonOf(cacheControl);
-    const keptOf = ({ control, vary }: Caching) => [...commonOf(control), "vary", vary.join(", ")];
+    const keptOf = ({ control, vary }: Caching) => [
+      ...commonOf(control),
+      ...(vary.length > 0 ? ["vary", vary.join(", ")] : []),
+    ];
     if (!isCrossOrigin && origins === "*") {
       return { isPreflight: () => false, of: () => common, ofKept: (_request, caching) => keptOf(caching) };
     }
