@@ -1,7 +1,7 @@
 import { PMTiles, ResolvedValueCache } from "pmtiles";
-import { createVerifier } from "tilegate/verify";
+import { createVerifier, pollRevocations } from "tilegate/verify";
 
-// Tiles of PMTiles archives in a bucket that nobody else can read, for who has a token. Never asks Tilegate.
+// Tiles of PMTiles archives in a bucket that nobody else can read, for who has a token. Whether Tilegate is there doesn't matter.
 //
 //   /{table}/{z}/{x}/{y}.{ext} and /{table}.json, of the archive {table}.pmtiles
 
@@ -23,7 +23,12 @@ let verifier;
 export default {
   async fetch(request, env, context) {
     if (request.method !== "GET" && request.method !== "HEAD") return answer(405);
-    verifier ??= createVerifier({ keys: env.TILE_SIGNING_KEYS.split(","), paths: ["pmtiles"] });
+    verifier ??= createVerifier({
+      keys: env.TILE_SIGNING_KEYS.split(","),
+      paths: ["pmtiles"],
+      // While Tilegate is down the last list counts.
+      ...(env.REVOCATIONS_URL && { revocations: pollRevocations(env.REVOCATIONS_URL) }),
+    });
     // Before anything else, the cache too: it would give to all what one was let see.
     const verdict = await verifier.verify(request.url);
     if (!verdict.valid) {

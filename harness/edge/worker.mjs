@@ -16,10 +16,10 @@ import { edgeProgram, NODE_MODULES } from "./programs.mjs";
  */
 
 /**
- * @param {{ archives: Readonly<Record<string, Buffer>>, signingKeys: readonly string[] }} options `archives`: the bucket's objects.
- * @returns {Promise<EdgeWorker>}
+ * @param {{ archives: Readonly<Record<string, Buffer>>, signingKeys: readonly string[], tilegate?: string }} options `archives`: the
+ *   bucket's objects. `tilegate`: URL of the service, for its list of revocations. @returns {Promise<EdgeWorker>}
  */
-export async function startWorker({ archives, signingKeys }) {
+export async function startWorker({ archives, signingKeys, tilegate }) {
   const directory = await programDirectory();
   const port = await freePort();
   const bucket = await startBucket(archives);
@@ -52,11 +52,17 @@ const worker :Workerd.Worker = (
   bindings = [
     (name = "ARCHIVES", r2Bucket = "bucket"),
     (name = "TILE_SIGNING_KEYS", text = ${JSON.stringify(signingKeys.join(","))}),
+    ${tilegate ? `(name = "REVOCATIONS_URL", text = "${tilegate}/.well-known/tilegate/revocations"),` : ""}
   ],
   cacheApiOutbound = "cache",
 );
 const config :Workerd.Config = (
-  services = [(name = "worker", worker = .worker), ${outside("bucket", bucket.port)}, ${outside("cache", cache.port)}],
+  services = [
+    (name = "worker", worker = .worker),
+    # Also this machine, which Workers elsewhere can't reach.
+    (name = "internet", network = (allow = ["public", "private", "local"])),
+    ${outside("bucket", bucket.port)}, ${outside("cache", cache.port)},
+  ],
   sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "worker")],
 );
 `,

@@ -5,6 +5,7 @@ import { type EdgeWorker, startWorker } from "../../harness/edge/worker.mjs";
 import { eventually } from "../harness/eventually.js";
 import { ask } from "./request.js";
 import { hostileRequests, now, OTHER_TABLE, signed, TABLE } from "./tile-requests.js";
+import { datasetOf, startEdgeService } from "./tilegate.js";
 
 const SIGNING_KEY = "a-signing-secret-of-the-edge's-tests";
 const PREVIOUS_KEY = "the-signing-secret-that-was-before-it";
@@ -85,6 +86,36 @@ describe.skipIf(missingPrograms(["workerd"]).length > 0)("a Cloudflare Worker ov
       if (isOwn && !/single dot|into the granted|slashes|fragment/.test(attack)) passed.push(attack);
     }
     expect(passed).toEqual([]);
+  });
+
+  test("refuses what Tilegate has revoked, and goes on with the last list when Tilegate is killed", async () => {
+    await using service = await startEdgeService({});
+    const { revokedUntilExp } = await service.call("TileTokenService/RevokeTileTokens", {
+      datasetId: datasetOf(TABLE).id,
+    });
+    await using own = await startWorker({
+      archives: { [`${TABLE}.pmtiles`]: vectorArchive(TABLE, 3) },
+      signingKeys: [service.signingKey],
+      tilegate: service.url,
+    });
+    const statuses = async () => {
+      const all = [];
+      for (const exp of [Number(revokedUntilExp), Number(revokedUntilExp) + 1]) {
+        const { status, headers } = await ask(
+          own.url,
+          `/${TABLE}/2/1/3.mvt?${token(TABLE, exp, service.signingKey)}`,
+        );
+        all.push([status, headers["x-tilegate-reason"]]);
+      }
+      return all;
+    };
+    const wanted = [
+      [403, "revoked"],
+      [200, undefined],
+    ];
+    expect(await statuses()).toEqual(wanted);
+    await service.kill();
+    expect(await statuses()).toEqual(wanted);
   });
 
   test.for(["POST", "PUT", "OPTIONS"])("refuses %s", async (method) => {
