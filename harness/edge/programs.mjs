@@ -66,6 +66,10 @@ const PROGRAMS = {
   },
 };
 
+/** Compiled from crates.io, for minutes: npm run test:martin alone needs it. */
+export const MARTIN_VERSION = "1.14.0";
+export const findMartin = () => cached("martin/bin/martin");
+
 /** @typedef {keyof typeof PROGRAMS} EdgeProgram */
 
 export const EDGE_PROGRAMS = /** @type {readonly EdgeProgram[]} */ (Object.keys(PROGRAMS));

@@ -1,4 +1,5 @@
 // The proxies of examples/, each with the very files that users copy: only addresses and paths of the machine are others.
+import { execFileSync } from "node:child_process";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ROOT } from "../node-process.mjs";
@@ -15,9 +16,14 @@ const EXAMPLE = { site: "8000", tilegate: "127.0.0.1:8080", tiles: "127.0.0.1:30
 /**
  * A file of examples/ for this machine.
  * @param {string} path Within examples/. @param {Replacements} replacements Each must be there, so that no example goes untested.
+ * @param {string} [script] Of sed, within examples/: what an example tells to change in another one's file.
  */
-async function exampleFile(path, replacements) {
-  let text = await readFile(join(ROOT, "examples", path), "utf8");
+async function exampleFile(path, replacements, script) {
+  const file = join(ROOT, "examples", path);
+  let text =
+    script === undefined
+      ? await readFile(file, "utf8")
+      : execFileSync("sed", ["-f", join(ROOT, "examples", script), file], { encoding: "utf8" });
   for (const [said, here] of Object.entries(replacements)) {
     if (!text.includes(said)) throw new Error(`examples/${path} says nothing of ${said}`);
     text = text.replaceAll(said, here);
@@ -59,15 +65,15 @@ http {
 /**
  * nginx with a file of an example as its site.
  * @param {string} site Within examples/.
- * @param {{ replacements: Replacements, module?: "njs" }} options @returns {Promise<Program>}
+ * @param {{ replacements: Replacements, module?: "njs", script?: string | undefined }} options @returns {Promise<Program>}
  */
-async function startNginx(site, { replacements, module }) {
+async function startNginx(site, { replacements, module, script }) {
   const directory = await programDirectory();
   const port = await freePort();
   const listening = { [`listen ${EXAMPLE.site};`]: `listen 127.0.0.1:${port};` };
   await writeFile(
     join(directory.path, "site.conf"),
-    await exampleFile(site, { ...listening, ...replacements }),
+    await exampleFile(site, { ...listening, ...replacements }, script),
   );
   const args = await configureNginx(directory.path, { sites: "site.conf", module });
   return startProgram(edgeProgram("nginx"), args, { port, directory });
@@ -123,9 +129,9 @@ export async function startHaproxy({ tiles, signingKeys: [key = "", previous = k
  */
 
 /**
- * examples/nginx. @param {Behind} behind @returns {Promise<Program>}
+ * examples/nginx. @param {Behind} behind @param {string} [script] What another example changes. @returns {Promise<Program>}
  */
-export async function startNginxForwardAuth({ tiles, tilegate }) {
+export async function startNginxForwardAuth({ tiles, tilegate }, script) {
   const directory = await programDirectory();
   const nginx = await startNginx("nginx/tiles.conf", {
     replacements: {
@@ -133,6 +139,7 @@ export async function startNginxForwardAuth({ tiles, tilegate }) {
       [EXAMPLE.tilegate]: addressOf(tilegate),
       "/var/lib/nginx/tilegate": join(directory.path, "verdicts"),
     },
+    script,
   });
   return withDirectory(nginx, directory);
 }

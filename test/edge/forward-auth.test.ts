@@ -40,7 +40,7 @@ const PROXIES: readonly Proxy[] = [
     env: { FORWARD_AUTH_URI_HEADER: "X-Original-URI", FORWARD_AUTH_RATE_LIMIT_STATUS: "403" },
     normalises: false,
     whenDown: 503,
-    start: startNginxForwardAuth,
+    start: (behind) => startNginxForwardAuth(behind),
   },
   ...(["caddy-2.6", "caddy-2.11"] as const).map((version) => ({
     name: version,
