@@ -62,3 +62,9 @@ export function checkGranted(answer) {
   const { httpResponse } = fromBinary(CheckResponseSchema, answer.subarray(GRPC_PREFIX_BYTES));
   if (httpResponse.case !== "okResponse") throw new Error("the tile was refused");
 }
+
+/** @param {Buffer} answer */
+export function checkTileJson(answer) {
+  const { tilejson, tiles } = JSON.parse(answer.toString());
+  if (tilejson !== "3.0.0" || !/[?&]sig=[0-9a-f]{64}&/.test(tiles[0])) throw new Error("no signed TileJSON");
+}

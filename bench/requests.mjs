@@ -83,6 +83,9 @@ export const listRequest = (protocol, accountId, cursor, token) =>
     { authorization: `Bearer ${token}` },
   );
 
+/** @param {string} id @param {Headers} credential @returns {Request} */
+export const tileJsonRequest = (id, credential) => http1("GET", `/tilejson/${id}.json`, "", credential);
+
 /**
  * A proxy's question by forward auth, as nginx asks it.
  * @param {string} target @param {Headers} credential @returns {Request}

@@ -1,8 +1,8 @@
 import { createHmac } from "node:crypto";
-import { checkGranted } from "../answers.mjs";
+import { checkGranted, checkTileJson } from "../answers.mjs";
 import { compare, ratioRow } from "../compare.mjs";
 import { SIGNING_KEY } from "../fixture.mjs";
-import { authRequest, checkRequest } from "../requests.mjs";
+import { authRequest, checkRequest, tileJsonRequest } from "../requests.mjs";
 
 /** Of one layer: what a map of a usual size loads at a time, and a bit. */
 const TILES = 64;
@@ -14,6 +14,7 @@ const ROWS = [
   { id: "auth_vs_constant", of: "tilegate auth token", yardstick: "constant http1 empty", target: 0.5 },
   { id: "auth_key_vs_constant", of: "tilegate auth key", yardstick: "constant http1 empty", target: 0.4 },
   { id: "ext_authz_vs_constant", of: "tilegate ext_authz", yardstick: "constant grpc check", target: 0.5 },
+  { id: "tilejson_vs_constant", of: "tilegate tilejson", yardstick: "constant http1 tilejson", target: 0.4 },
 ];
 
 /**
@@ -52,6 +53,17 @@ function contestants({ datasets, apiKey }) {
       name: "tilegate auth key",
       server: "tilegate",
       requests: tiles.map((target) => authRequest(target, { "x-api-key": apiKey })),
+    },
+    {
+      name: "tilegate tilejson",
+      server: "tilegate",
+      requests: datasets.map(({ id }) => tileJsonRequest(id, { "x-api-key": apiKey })),
+      check: (sample) => checkTileJson(sample),
+    },
+    {
+      name: "constant http1 tilejson",
+      server: "constant-http1 --tilejson",
+      requests: datasets.map(({ id }) => tileJsonRequest(id, { "x-api-key": apiKey })),
     },
     { name: "constant http1 empty", server: "constant-http1 --empty", requests: auth },
     { name: "tilegate ext_authz", server: "tilegate", requests: check, check: checkGranted },

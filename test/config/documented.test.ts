@@ -38,6 +38,7 @@ describe("a name in the form of a variable", () => {
   /** What the documents name besides, with whose they are. */
   const OTHERS = {
     "any variable": ["NAME_FILE"],
+    "the cache of test:edge and test:runtimes": ["XDG_CACHE_HOME"],
     "Node.js": ["NODE_ENV", "NODE_EXTRA_CA_CERTS", "NODE_IMAGE", "NODE_OPTIONS"],
     "PostgreSQL's image": ["POSTGRES_DB", "POSTGRES_PASSWORD_FILE", "POSTGRES_USER"],
     "the tests": ["TEST_DATABASE_URL", "TEST_REDIS_URL"],
