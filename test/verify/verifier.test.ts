@@ -1,5 +1,6 @@
 import { execFile } from "node:child_process";
 import { createHmac, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { promisify } from "node:util";
@@ -138,30 +139,38 @@ const scope = fc.oneof(
 );
 const secret = fc.string({ unit: "grapheme", minLength: 16, maxLength: 80 });
 
+const seed = fc.uint8Array({ minLength: 32, maxLength: 32 });
+
 test("takes what the service's key ring takes, and nothing else", async () => {
   await fc.assert(
     fc.asyncProperty(
-      fc.array(secret, { minLength: 1, maxLength: 4 }),
-      fc.nat(),
+      fc.record({
+        hmac: fc.array(secret, { minLength: 1, maxLength: 3 }),
+        ed25519: fc.array(seed, { minLength: 1, maxLength: 3 }),
+      }),
+      fc.constantFrom("hmac", "ed25519"),
+      fc.nat(2),
       scope,
       fc.integer({ min: NOW + 1, max: 0xffffffff }),
-      fc.nat(255),
-      async (secrets, index, scope, exp, flipped) => {
-        const keys = createSigningKeyRing("hmac", { hmac: secrets, ed25519: [] });
-        const verifier = createVerifier({ keys: secrets });
-        const signer = createSigningKeyRing("hmac", {
-          hmac: [secrets[index % secrets.length] ?? ""],
-          ed25519: [],
+      fc.nat(511),
+      async (keys, algorithm, index, scope, exp, flipped) => {
+        const all = createSigningKeyRing(algorithm, keys);
+        const verifier = createVerifier({ keys: [...keys.hmac, ...all.publicKeys()] });
+        // Any key of the ring: it was the first once.
+        const signer = createSigningKeyRing(algorithm, {
+          hmac: keys.hmac.slice(index % keys.hmac.length),
+          ed25519: keys.ed25519.slice(index % keys.ed25519.length),
         });
         const sig = signer.sign(scope, exp);
-        expect(keys.verifies(scope, exp, sig)).toBe(true);
+        expect(all.verifies(scope, exp, sig)).toBe(true);
         const path = `/${scope.split(":").at(-1)}/1/2/3`;
         const ask = (sig: string) => verifier.verify(`${path}?sig=${sig}&exp=${exp}&scope=${scope}`);
         await expect(ask(sig)).resolves.toEqual({ valid: true, scope, exp });
 
         const bytes = Buffer.from(sig, "hex");
-        bytes[flipped % 32] = (bytes[flipped % 32] ?? 0) ^ (1 << (flipped % 8));
-        expect(keys.verifies(scope, exp, bytes.toString("hex"))).toBe(false);
+        const at = flipped % bytes.length;
+        bytes[at] = (bytes[at] ?? 0) ^ (1 << (flipped % 8));
+        expect(all.verifies(scope, exp, bytes.toString("hex"))).toBe(false);
         await expect(ask(bytes.toString("hex"))).resolves.toEqual({ valid: false, reason: "signature" });
       },
     ),
@@ -434,6 +443,11 @@ describe("what is shipped", () => {
 console.log(JSON.stringify(await failuresOf(await import("${url}"))));`;
     const answer = await promisify(execFile)(process.execPath, ["--input-type=module", "--eval", run]);
     expect(JSON.parse(answer.stdout)).toEqual([]);
+  });
+
+  test("has the service's version", () => {
+    const versionOf = (path: string) => JSON.parse(readFileSync(path, "utf8")).version;
+    expect(versionOf("packages/verify/package.json")).toBe(versionOf("package.json"));
   });
 
   test("does nothing when it is imported only", async () => {
