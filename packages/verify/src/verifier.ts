@@ -44,7 +44,7 @@ export interface Verifier {
 /** An authority as all read it. */
 const ORIGIN = /^https?:\/\/[^/?#\\]+/i;
 
-const utf8 = (text: string) => new TextEncoder().encode(text);
+const utf8 = new TextEncoder();
 
 const refused = (reason: Refusal): Verdict => ({ valid: false, reason });
 
@@ -54,7 +54,7 @@ const MAX_KNOWN = 999;
 /** A key is of one algorithm, and so is a signature, by its length: neither is ever tried with the other's. */
 const createCheck = (key: string | Ed25519PublicKey): IsSigned => {
   const isSecret = typeof key === "string";
-  const data: { length?: number; d?: unknown } = isSecret ? utf8(key) : key;
+  const data: { length?: number; d?: unknown } = isSecret ? utf8.encode(key) : key;
   if ("d" in data || (data.length as number) < 16) throw new TypeError("bad key");
   const algorithm = isSecret ? { name: "HMAC", hash: "SHA-256" } : "Ed25519";
   let imported: Promise<CryptoKey> | undefined;
@@ -66,7 +66,7 @@ const createCheck = (key: string | Ed25519PublicKey): IsSigned => {
       algorithm,
       await imported,
       new Uint8Array((sig.match(/../g) as string[]).map((digits) => +`0x${digits}`)),
-      utf8(text),
+      utf8.encode(text),
     );
   };
 };
