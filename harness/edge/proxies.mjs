@@ -129,15 +129,17 @@ export async function startHaproxy({ tiles, signingKeys: [key = "", previous = k
  */
 
 /**
- * examples/nginx. @param {Behind} behind @param {string} [script] What another example changes. @returns {Promise<Program>}
+ * examples/nginx. @param {Behind} behind @param {string} [script] What another example changes.
+ * @param {Replacements} [moreReplacements] Of what that says. @returns {Promise<Program>}
  */
-export async function startNginxForwardAuth({ tiles, tilegate }, script) {
+export async function startNginxForwardAuth({ tiles, tilegate }, script, moreReplacements = {}) {
   const directory = await programDirectory();
   const nginx = await startNginx("nginx/tiles.conf", {
     replacements: {
       [EXAMPLE.tiles]: addressOf(tiles),
       [EXAMPLE.tilegate]: addressOf(tilegate),
       "/var/lib/nginx/tilegate": join(directory.path, "verdicts"),
+      ...moreReplacements,
     },
     script,
   });

@@ -1,9 +1,10 @@
+import { execFileSync } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { freePort } from "../ports.mjs";
 import { vectorArchive } from "./pmtiles.mjs";
 import { programDirectory, startProgram } from "./program.mjs";
-import { edgeProgram, findMartin } from "./programs.mjs";
+import { edgeProgram, findMartin, PYTHON } from "./programs.mjs";
 
 /**
  * tileserver-gl-light with a source for each layer: /data/{layer}/{z}/{x}/{y}.pbf and /data/{layer}.json.
@@ -46,6 +47,31 @@ export async function startMartin({ layers, maxzoom = 3 }) {
   await writeArchives(directory.path, layers, maxzoom);
   const archives = layers.map((layer) => join(directory.path, archiveOf(layer)));
   return startProgram(file, ["--listen-addresses", `127.0.0.1:${port}`, ...archives], { port, directory });
+}
+
+const IMAGE = `
+import sys, numpy, rasterio
+from rasterio.transform import from_bounds
+size, edge = 256, 20037508.342789244
+world = from_bounds(-edge, -edge, edge, edge, size, size)
+for file in sys.argv[1:]:
+    with rasterio.open(file, "w", driver="GTiff", width=size, height=size, count=1, dtype="uint8", crs="EPSG:3857", transform=world) as image:
+        image.write(numpy.full((1, size, size), 77, "uint8"))
+`;
+
+/**
+ * TiTiler, and a grey image of the world for each of `datasets`.
+ * @param {{ datasets: readonly string[] }} options
+ * @returns {Promise<import("./program.mjs").Program & { readonly images: string }>} `images`: the directory of `{dataset}.tif`.
+ */
+export async function startTiTiler({ datasets }) {
+  const directory = await programDirectory();
+  const port = await freePort();
+  const files = datasets.map((id) => join(directory.path, `${id}.tif`));
+  execFileSync(join(PYTHON, "bin/python"), ["-c", IMAGE, ...files]);
+  const args = ["titiler.application.main:app", "--host", "127.0.0.1", "--port", String(port)];
+  const program = await startProgram(edgeProgram("titiler"), args, { port, directory });
+  return Object.assign(program, { images: directory.path });
 }
 
 const archiveOf = (/** @type {string} */ layer) => `${layer}.pmtiles`;
