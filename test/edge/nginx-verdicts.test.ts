@@ -42,9 +42,9 @@ describe.skipIf(missingPrograms(["nginx", "tileserver-gl"]).length > 0)("verdict
 
   /** Calls of forward auth that `work` made. */
   async function authCalls(work: () => Promise<unknown>): Promise<number> {
-    const before = service.authCalls();
+    const before = await service.authCalls();
     await work();
-    return service.authCalls() - before;
+    return (await service.authCalls()) - before;
   }
 
   test("load 20 layers of 50 tiles with one call of forward auth for each layer", async () => {

@@ -8,8 +8,8 @@ const OPERATOR_TOKEN = "operator-token-of-the-edge's-tests";
 export interface EdgeService extends AsyncDisposable {
   readonly url: string;
   readonly signingKey: string;
-  /** How often it was asked whether a tile may pass: counted when the answer is out. */
-  authCalls(): number;
+  /** How often it was asked until now whether a tile may pass. */
+  authCalls(): Promise<number>;
   /** Calls an RPC as the operator. @param name Without the package: "ApiKeyService/CreateApiKey". */
   call(name: string, request: unknown): Promise<Record<string, unknown>>;
   /** A key that pages of localhost may use for the datasets. @param requests Per minute. */
@@ -30,7 +30,9 @@ export async function startEdgeService(env: Readonly<Record<string, string>>): P
     ...env,
   });
 
+  let calls = 0;
   async function call(name: string, request: unknown): Promise<Record<string, unknown>> {
+    calls++;
     const response = await fetch(`${service.url}/tilegate.v1.${name}`, {
       method: "POST",
       headers: { "content-type": "application/json", authorization: `Bearer ${OPERATOR_TOKEN}` },
@@ -44,7 +46,12 @@ export async function startEdgeService(env: Readonly<Record<string, string>>): P
   return {
     url: service.url,
     signingKey: TILE_SIGNING_KEYS,
-    authCalls: () => service.log.filter(({ rest }) => rest === "auth.tiles").length,
+    async authCalls() {
+      // Once a later call is in its log, all before it are.
+      await call("AccountService/ListAccounts", {});
+      await service.logged("rpc", calls);
+      return service.log.filter(({ rest }) => rest === "auth.tiles").length;
+    },
     call,
     async createKey(datasetIds, requests) {
       const apiKey = {
