@@ -4,7 +4,7 @@ import { openHttp1 } from "../../bench/generator/http1.mjs";
 import { createRandom } from "../random.mjs";
 
 const REQUESTS = 120_000;
-const SHORT_REQUESTS = 4_000;
+const SHORT_REQUESTS = 2_000;
 const CONNECTIONS = 16;
 const TOLD = 10;
 const TABLE = "roads";
