@@ -88,7 +88,7 @@ const PATHS = [
 
 /** What may pass: written for this, and not what the service matches by. */
 const HARMLESS =
-  /^\/(?:(?:api\/)?tiles\/(?:clusters\/)?data\.(roads|secrets)\/\d+\/\d+\/\d+\.pbf|(?:tiles\/)?(roads|secrets)(?:\/\d+\/\d+\/\d+(?:\.[a-z0-9]+)?)?)$/;
+  /^\/(?:(?:api\/)?tiles\/(?:clusters\/)?data\.(roads|secrets)\/\d+\/\d+\/\d+\.[a-z0-9]+|(?:tiles\/)?(roads|secrets)(?:\/\d+\/\d+\/\d+(?:\.[a-z0-9]+)?)?)$/;
 
 /** @param {string} scope @param {number} exp */
 const sign = (scope, exp) => createHmac("sha256", SIGNING_KEY).update(`${scope}:${exp}`).digest("hex");
@@ -194,7 +194,9 @@ export const attackers = {
           const bytes = Buffer.from(`GET /auth/tiles HTTP/1.1\r\nhost: a\r\n${lines}\r\n`, "latin1");
           http1.send(slot, { bytes, dataIdAt: 0, bodyBytes: 0 }, false);
         });
-        if (status >= 500) throw new Error(`status ${status} for ${JSON.stringify(headers)}`);
+        // A busy machine's database may be too slow to tell: 503, which is a refusal.
+        if (status >= 500 && status !== 503)
+          throw new Error(`status ${status} for ${JSON.stringify(headers)}`);
         if (status !== 200) continue;
         passed += 1;
         const why = confusionOf(
