@@ -12,7 +12,7 @@ attacks: ${ATTACKS.map(({ name }) => name).join(", ")}
 
 /** An attack that hangs ends then, and its server. */
 const LONGEST_MS = 600_000;
-const SHORT_LONGEST_MS = 90_000;
+const SHORT_LONGEST_MS = 240_000;
 
 /** What a server that serves again may have kept: more would hide what the next attack takes. */
 const MAX_KEPT_MB = 20;

@@ -8,7 +8,7 @@ import { call } from "../client.mjs";
 import { createRandom } from "../random.mjs";
 
 const PAIRS = 100_000;
-const SHORT_PAIRS = 3_000;
+const SHORT_PAIRS = 1_500;
 const CONNECTIONS = 8;
 const DIFFERENCES_TOLD = 10;
 
