@@ -1,5 +1,5 @@
 import type { Credentials } from "../domain/authentication/authenticator.js";
-import type { HttpRequest } from "../server/http-handler.js";
+import type { HeaderList } from "../server/http-handler.js";
 
 /** No header can have it, so that no two values together look like one. */
 const BETWEEN = "\0";
@@ -62,7 +62,7 @@ export interface SentCredentials extends Credentials {
  * @param clientIp The client's address, in the form of `canonicalIp`; undefined if that can't be told.
  */
 export function readCredentials(
-  { rawHeaders }: Pick<HttpRequest, "rawHeaders">,
+  { rawHeaders }: { readonly rawHeaders: HeaderList },
   query: URLSearchParams,
   clientIp: () => string | undefined,
 ): SentCredentials {

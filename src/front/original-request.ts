@@ -33,13 +33,17 @@ const DECIDING = new Set([
 /** Of answers, from which proxies copy them into the request. */
 const OWN_PREFIX = "x-tilegate-";
 
-export const isReading = (method: string | undefined): boolean => method === "GET" || method === "HEAD";
+/** What is wrong with the method of a request for a tile. */
+export const problemOfMethod = (method: string | undefined): string | undefined =>
+  method === "GET" || method === "HEAD" ? undefined : "tiles are read by GET and HEAD only";
 
-/** Whether a header that has a `_` would be one that decides if it had a `-`. */
-export const isAlias = (name: string): boolean => {
+/** What is wrong with a header of this name, in lower case. */
+export function problemOfName(name: string): string | undefined {
+  if (!name.includes("_")) return undefined;
   const dashed = name.replaceAll("_", "-");
-  return DECIDING.has(dashed) || dashed.startsWith(OWN_PREFIX);
-};
+  const isAlias = DECIDING.has(dashed) || dashed.startsWith(OWN_PREFIX);
+  return isAlias ? 'a header has "_" where one that decides has "-"' : undefined;
+}
 
 /**
  * Reads what proxies say of the request that they ask about: by forward auth, which has no other place for it. Nothing is guessed and nothing
@@ -59,15 +63,17 @@ export function createOriginalRequests({ addresses, uriHeader }: OriginalRequest
       if (index !== -1) {
         if (told[index] !== undefined) return { problem: `${name} is there twice` };
         told[index] = rawHeaders[line + 1] ?? "";
-      } else if (name.includes("_") && isAlias(name)) {
-        return { problem: 'a header has "_" where one that decides has "-"' };
+        continue;
       }
+      const problem = problemOfName(name);
+      if (problem !== undefined) return { problem };
     }
     let target: string | undefined;
     for (const [index, value] of told.entries()) {
       if (value === undefined) continue;
       if (index >= uriHeaders.length) {
-        if (!isReading(value)) return { problem: ONLY_READING };
+        const problem = problemOfMethod(value);
+        if (problem !== undefined) return { problem };
       } else if (target !== undefined && target !== value) {
         return { problem: `${uriHeaders.join(" and ")} differ` };
       } else {
@@ -75,8 +81,7 @@ export function createOriginalRequests({ addresses, uriHeader }: OriginalRequest
       }
     }
     if (target === undefined) return { problem: `the original URI is missing: ${uriHeaders.join(" or ")}` };
-    return isReading(request.method) ? { target } : { problem: ONLY_READING };
+    const problem = problemOfMethod(request.method);
+    return problem === undefined ? { target } : { problem };
   };
 }
-
-const ONLY_READING = "tiles are read by GET and HEAD only";

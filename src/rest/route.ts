@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import type { Caller } from "../domain/identity/principal.js";
 import type { AnswerPolicy, Caching } from "../front/answer-headers.js";
+import { entityTagOf } from "../front/entity-tag.js";
 import type { HttpRequest } from "../server/http-handler.js";
 
 export interface RestRequest {
@@ -51,10 +52,18 @@ export interface RestRoute {
 
 /** A 200 answer that caches may keep, or a 304 to who has it. */
 export class KeptJson {
+  private knownTag: string | undefined;
+
   constructor(
     readonly body: Buffer,
     readonly caching: Caching,
   ) {}
+
+  /** Made once, and not for each stranger who asks for the same. */
+  get tag(): string {
+    this.knownTag ??= entityTagOf(this.body);
+    return this.knownTag;
+  }
 }
 
 /** A body that is JSON already: one character of a text is one byte. */

@@ -4,7 +4,7 @@ import type { Caller } from "../domain/identity/principal.js";
 import { type AnswerHeaders, type AnswerPolicy, SAME_ORIGIN } from "../front/answer-headers.js";
 import { isGone } from "../front/body.js";
 import type { Call } from "../front/call.js";
-import { entityTagOf, hasEntity } from "../front/entity-tag.js";
+import { hasEntity } from "../front/entity-tag.js";
 import { receive } from "../front/receive.js";
 import type { Target } from "../front/target.js";
 import { inspectJson } from "../json/inspect.js";
@@ -165,9 +165,8 @@ export function createRestRouter({ routes, headersFor, log }: RestRouterOptions)
   };
 }
 
-function sendKept(call: Call, { body, caching }: KeptJson): void {
+function sendKept(call: Call, { body, caching, tag }: KeptJson): void {
   const { request, response, headers } = call;
-  const tag = entityTagOf(body);
   call.letKeep(caching);
   if (hasEntity(request, tag)) {
     call.note("304");

@@ -5,7 +5,7 @@ import type { RefusedTiles, TileRequests, TilesVerdict } from "../domain/tile-re
 import type { Callers } from "../front/callers.js";
 import type { Cors } from "../front/cors.js";
 import { readCredentials } from "../front/credentials.js";
-import { isAlias, isReading } from "../front/original-request.js";
+import { problemOfMethod, problemOfName } from "../front/original-request.js";
 import { NO_QUERY } from "../front/request-target.js";
 import type { HeaderList } from "../server/http-handler.js";
 
@@ -52,21 +52,13 @@ export function createTileAuthorization(options: TileAuthorizationOptions): Tile
     { method, path, headers, address }: CheckedRequest,
     beforeWaiting: () => void,
   ): TilesVerdict | Promise<TilesVerdict> {
-    if (!isReading(method)) return malformed("tiles are read by GET and HEAD only");
-    for (let index = 0; index < headers.length; index += 2) {
-      const name = headers[index] ?? "";
-      if (name.includes("_") && isAlias(name)) {
-        return malformed('a header has "_" where one that decides has "-"');
-      }
-      if (DECIDING_ONCE.has(name) && headers[index + 1]?.includes(",")) {
-        return malformed(`${name} is there twice`);
-      }
-    }
+    const problem = problemOfMethod(method) ?? problemOfHeaders(headers);
+    if (problem !== undefined) return malformed(problem);
     const asked = tileRequests.read(path);
     if ("granted" in asked) return asked;
     const caller = () => {
       const query = asked.key === undefined ? NO_QUERY : new URLSearchParams({ key: asked.key });
-      const credentials = readCredentials({ rawHeaders: [...headers] }, query, () => canonicalIp(address));
+      const credentials = readCredentials({ rawHeaders: headers }, query, () => canonicalIp(address));
       return callers.peek(credentials, clock()) ?? callers.resolve(credentials, false);
     };
     return tileRequests.decide(asked, caller, beforeWaiting);
@@ -75,8 +67,8 @@ export function createTileAuthorization(options: TileAuthorizationOptions): Tile
   function toChecked({ method, headers }: CheckedRequest, verdict: TilesVerdict): CheckedTiles {
     if (verdict.granted) return { verdict, corsHeaders: [] };
     if (verdict.cause !== undefined) log.warn({ err: verdict.cause }, verdict.detail);
-    const origin = headers[headers.indexOf("origin") + 1];
-    const page = headers.includes("origin") ? { origin } : {};
+    const at = headers.findIndex((name, index) => index % 2 === 0 && name === "origin");
+    const page = at === -1 ? {} : { origin: headers[at + 1] };
     return { verdict, corsHeaders: cors.headersOf({ method, headers: page }) };
   }
 
@@ -88,4 +80,14 @@ export function createTileAuthorization(options: TileAuthorizationOptions): Tile
         : toChecked(request, verdict);
     },
   };
+}
+
+function problemOfHeaders(headers: HeaderList): string | undefined {
+  for (let index = 0; index < headers.length; index += 2) {
+    const name = headers[index] ?? "";
+    const problem = problemOfName(name);
+    if (problem !== undefined) return problem;
+    if (DECIDING_ONCE.has(name) && headers[index + 1]?.includes(",")) return `${name} is there twice`;
+  }
+  return undefined;
 }

@@ -136,6 +136,13 @@ test("a refusal can be read by the page that asked for the tile", async () => {
   });
 });
 
+test("whose page it is, the Origin tells, and no header whose value is that word", async () => {
+  await using listed = await startWithTiles({ CORS_ORIGINS: PAGE });
+  const headers = { accept: "origin", cookie: "a=b", origin: PAGE };
+  const answer = denied(await check("/secrets/1/1/1", headers, "GET", listed));
+  expect(answer.headers["access-control-allow-origin"]).toBe(PAGE);
+});
+
 test("a key that was used too often is told when to come back", async () => {
   const rateLimit = { requests: 1, windowSeconds: 60 };
   const { token } = await app.useCases.apiKeys.create(OPERATOR, { rateLimit }, ACCOUNT);
