@@ -146,7 +146,7 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
   const restRoutes = [
     ...createGeoLensRoutes({ tileTokens, idReader, answers: createAnswers(), clock }),
     ...createMapTilerRoutes(useCases.apiKeys),
-    ...createWellKnownRoutes({ keyRing, revocations: useCases.revocations, generation, clock }),
+    ...createWellKnownRoutes({ keyRing, datasets: useCases.datasets, generation, clock }),
     ...createTileJsonRoutes({
       ...{ tileTokens, datasets: stores.datasets, addresses },
       vectorTiles: createVectorTiles(config.forwardAuth.tilePaths, config.tokens.tenancy),
@@ -178,7 +178,7 @@ export function createApp({ config, secrets, database, stores, useCases, log, cl
   });
   // The first interceptor is the outermost. Who calls was decided before.
   const interceptors = [createErrorInterceptor(log), validationInterceptor];
-  router.service(TileTokenService, createTileTokenService(tileTokens, useCases.revocations), {
+  router.service(TileTokenService, createTileTokenService(tileTokens, useCases.datasets), {
     interceptors,
   });
   router.service(ApiKeyService, createApiKeyService(useCases.apiKeys, useCases.apiKeyVerification), {

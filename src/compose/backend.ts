@@ -8,11 +8,7 @@ import { createVault } from "../domain/api-keys/vault.js";
 import { type ApiKeyVerification, createApiKeyVerification } from "../domain/api-keys/verification.js";
 import type { Clock } from "../domain/clock.js";
 import { createDatasets, type Datasets } from "../domain/datasets/datasets.js";
-import {
-  createTileTokenRevocations,
-  latestIssued,
-  type TileTokenRevocations,
-} from "../domain/tile-tokens/revocations.js";
+import { revocationAt } from "../domain/tile-tokens/revocation.js";
 import { createCursors } from "../front/cursors.js";
 import type { SiblingChannel } from "../stores/cache/siblings.js";
 import { type Database, openDatabase } from "../stores/prisma/database.js";
@@ -41,7 +37,6 @@ export interface UseCases {
   readonly datasets: Datasets;
   readonly apiKeys: ApiKeys;
   readonly apiKeyVerification: ApiKeyVerification;
-  readonly revocations: TileTokenRevocations;
 }
 
 /**
@@ -98,11 +93,10 @@ function createUseCases({ config, clock, log }: BackendOptions, secrets: Secrets
       unitOfWork,
       store: datasets,
       tenancy: lifetime.tenancy,
-      latestIssued: (dataset, now) => latestIssued(dataset, now, lifetime),
+      revocationAt: (dataset, now) => revocationAt(dataset, now, lifetime),
       cursors,
       clock,
     }),
-    revocations: createTileTokenRevocations({ unitOfWork, datasets, lifetime, clock }),
     apiKeys: createApiKeys({
       unitOfWork,
       store: apiKeys,

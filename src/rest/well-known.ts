@@ -1,13 +1,13 @@
 import { z } from "zod";
 import { type Clock, unixSeconds } from "../domain/clock.js";
+import type { Datasets } from "../domain/datasets/datasets.js";
 import type { SigningKeyRing } from "../domain/tile-tokens/key-ring.js";
-import type { TileTokenRevocations } from "../domain/tile-tokens/revocations.js";
 import { type Caching, CROSS_ORIGIN } from "../front/answer-headers.js";
 import { KeptJson, type RestRoute } from "./route.js";
 
 export interface WellKnownOptions {
   readonly keyRing: Pick<SigningKeyRing, "publicKeys" | "signText">;
-  readonly revocations: Pick<TileTokenRevocations, "list">;
+  readonly datasets: Pick<Datasets, "listRevocations">;
   /** Grows with every change of a dataset or a signing key that this process hears of. */
   readonly generation: () => number;
   readonly clock: Clock;
@@ -47,7 +47,7 @@ const ISSUED_EVERY_SECONDS = 10;
 /** What edges verify by that ask for no token: public keys, and which tokens are refused. */
 export function createWellKnownRoutes({
   keyRing,
-  revocations,
+  datasets,
   generation,
   clock,
 }: WellKnownOptions): RestRoute[] {
@@ -56,7 +56,7 @@ export function createWellKnownRoutes({
 
   async function issue(now: number): Promise<KeptJson> {
     const issued = now - (now % ISSUED_EVERY_SECONDS);
-    const entries = [...(await revocations.list())].sort((a, b) => (a.scope < b.scope ? -1 : 1));
+    const entries = [...(await datasets.listRevocations())].sort((a, b) => (a.scope < b.scope ? -1 : 1));
     const lines = entries.map(({ scope, untilExp }) => `${untilExp} ${scope}\n`);
     const sig = keyRing.signText(`revocations\n${issued}\n${lines.join("")}`);
     const list = Object.fromEntries(entries.map(({ scope, untilExp }) => [scope, untilExp]));

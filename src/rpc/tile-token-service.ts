@@ -1,6 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
-import type { TileTokenRevocations } from "../domain/tile-tokens/revocations.js";
+import type { Datasets } from "../domain/datasets/datasets.js";
 import type {
   RasterTileToken,
   TileToken,
@@ -37,7 +37,7 @@ const INVALID_REASONS = {
 
 export function createTileTokenService(
   tileTokens: TileTokens,
-  revocations: Pick<TileTokenRevocations, "revoke">,
+  datasets: Pick<Datasets, "revokeTokens">,
 ): ServiceImpl<typeof TileTokenService> {
   return {
     async getTileToken({ datasetId }, { values }) {
@@ -62,7 +62,7 @@ export function createTileTokenService(
     },
 
     async revokeTileTokens({ datasetId }, { values }) {
-      const revokedUntilExp = await revocations.revoke(values.get(callerKey), canonicalUuid(datasetId));
+      const revokedUntilExp = await datasets.revokeTokens(values.get(callerKey), canonicalUuid(datasetId));
       return { revokedUntilExp };
     },
   };

@@ -117,7 +117,7 @@ describe("a tile token", () => {
     const { id } = await createTable("short_lived");
     const target = `/short_lived/1/1/1?${queryOf("short_lived")}`;
     expect((await askFor(app, target)).status).toBe(200);
-    const untilExp = await app.useCases.revocations.revoke(OPERATOR, id);
+    const untilExp = await app.useCases.datasets.revokeTokens(OPERATOR, id);
     expect(await askFor(app, target)).toMatchObject({ status: 403, reason: "revoked" });
     const next = `/short_lived/1/1/1?${queryOf("short_lived", untilExp + 1)}`;
     expect((await askFor(app, next)).status).toBe(200);

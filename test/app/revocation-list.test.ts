@@ -30,7 +30,7 @@ const read = async (headers: Record<string, string> = {}) => {
 
 test("lists what is refused, at once and for as long as a token may be alive that it names", async () => {
   expect((await read()).list?.revocations).toEqual({});
-  await app.useCases.revocations.revoke(OPERATOR, VECTOR);
+  await app.useCases.datasets.revokeTokens(OPERATOR, VECTOR);
   expect((await read()).list?.revocations).toEqual({ roads: EXP });
   await app.useCases.datasets.delete(OPERATOR, RASTER);
   const { response, list } = await read();
@@ -47,7 +47,7 @@ test("lists what is refused, at once and for as long as a token may be alive tha
 });
 
 test("is signed as a whole, by what anybody with the key can make again", async () => {
-  await app.useCases.revocations.revoke(OPERATOR, VECTOR);
+  await app.useCases.datasets.revokeTokens(OPERATOR, VECTOR);
   const { list } = await read();
   if (list === undefined) throw new Error("no list");
   const lines = Object.keys(list.revocations)
@@ -62,7 +62,7 @@ test("is the same for ten seconds in which nothing changes, so that who has it g
   const tag = response.headers.get("etag") ?? "";
   app.now = new Date(NOW.getTime() + 9_999);
   expect((await read({ "if-none-match": tag })).response.status).toBe(304);
-  await app.useCases.revocations.revoke(OPERATOR, VECTOR);
+  await app.useCases.datasets.revokeTokens(OPERATOR, VECTOR);
   expect((await read({ "if-none-match": tag })).response.status).toBe(200);
 });
 
@@ -77,7 +77,7 @@ test("is obeyed by tilegate/verify, which accepts the tokens that come after", a
     return verdict.valid || verdict.reason;
   };
   expect(await outcome(before)).toBe(true);
-  const untilExp = await app.useCases.revocations.revoke(OPERATOR, VECTOR);
+  const untilExp = await app.useCases.datasets.revokeTokens(OPERATOR, VECTOR);
   expect(untilExp).toBe(before);
   vi.setSystemTime(NOW.getTime() + 5_000);
   expect(await outcome(before)).toBe("revoked");

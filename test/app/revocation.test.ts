@@ -140,6 +140,25 @@ test("deleting a dataset revokes its tokens, and bringing it back does not bring
   expect(await verify(after)).toBe("valid");
 });
 
+test("nor does deleting and bringing back, again and again, lengthen any token's life beyond two windows", async () => {
+  const ttl = 10;
+  await using short = await startWithDatasets({ TILE_TOKEN_TTL_SECONDS: String(ttl) });
+  const input = { ...aVectorDataset, id: VECTOR, tableName: "roads" };
+  let refusals = 0;
+  for (let time = 0; time < 2 * ttl; time += 1) {
+    const refused = await short.useCases.datasets.delete(OPERATOR, VECTOR).catch((error: unknown) => error);
+    if (refused !== undefined) {
+      expect(refused).toMatchObject({ reason: "REVOKED_TOO_OFTEN", retryAfterSeconds: 1 });
+      refusals += 1;
+    } else await short.useCases.datasets.upsert(OPERATOR, ACCOUNT, [input]);
+    const token = (await DOORS["connect-json"]?.(short, [VECTOR]))?.[VECTOR] as Token;
+    expect(token.exp - short.now.getTime() / 1000).toBeLessThanOrEqual(2 * ttl);
+  }
+  expect(refusals).toBeGreaterThan(0);
+  short.now = new Date(short.now.getTime() + 1_000);
+  await short.useCases.datasets.delete(OPERATOR, VECTOR);
+});
+
 test("what else is changed leaves a revocation as it is", async () => {
   const before = (await DOORS["connect-json"]?.(app, [id]))?.[id] as Token;
   await revoke();

@@ -44,7 +44,7 @@ describe.each(fixtures.filter(([, isThere]) => isThere))("changes over %s", (_, 
     const vault = createVault(encryptionKeys);
     return {
       accounts: createAccounts({ ...common, accounts, serviceTokens }),
-      datasets: createDatasets({ ...common, store: datasets, tenancy: "single", latestIssued: () => 0 }),
+      datasets: createDatasets({ ...common, store: datasets, tenancy: "single", revocationAt: () => 0 }),
       apiKeys: createApiKeys({ ...common, store: apiKeys, vault }),
       reencrypt: () => reencryptApiKeys({ unitOfWork, store: apiKeys, vault }),
     };

@@ -1,14 +1,14 @@
 import { randomUUID } from "node:crypto";
 import type { AccountTransaction } from "../accounts/account.js";
 import { requireAccount } from "../accounts/require-account.js";
-import type { Clock } from "../clock.js";
+import { type Clock, unixSeconds } from "../clock.js";
 import { DomainError, invalid, notFound } from "../errors.js";
 import { etagOf, requireCurrent } from "../etag.js";
 import { managedAccount, manages, requireManager } from "../identity/management.js";
 import type { Caller } from "../identity/principal.js";
 import { type Cursors, type ListedPage, type ListRequest, readPage } from "../page.js";
 import type { UnitOfWork } from "../unit-of-work.js";
-import type { Dataset, DatasetStore, Holders } from "./dataset.js";
+import type { Dataset, DatasetStore, Holders, Revocation } from "./dataset.js";
 import {
   type DatasetChange,
   type DatasetInput,
@@ -40,7 +40,17 @@ export interface Datasets {
   /** Newest first. Without an account the caller's own, and the operator's are all. */
   list(caller: Caller, request: ListRequest, accountId?: string): Promise<ListedPage<ManagedDataset>>;
   update(caller: Caller, id: string, change: DatasetChange, etag?: string): Promise<ManagedDataset>;
+  /** Revokes its tokens, too. @throws as revokeTokens, too. */
   delete(caller: Caller, id: string, etag?: string): Promise<void>;
+  /**
+   * Refuses every tile token of a dataset that was issued until now. Those that are issued from now on are accepted.
+   * @param id Canonical.
+   * @returns Tokens whose `exp` is at or before this are refused: Unix seconds.
+   * @throws DomainError resource_exhausted REVOKED_TOO_OFTEN.
+   */
+  revokeTokens(caller: Caller, id: string): Promise<number>;
+  /** All tokens that are refused and would else be alive now, whoever asks. */
+  listRevocations(): Promise<readonly Revocation[]>;
   /** All or nothing. `onProgress` hears how many are done, of a number that may be far above a request's limit. */
   upsert(
     caller: Caller,
@@ -54,8 +64,8 @@ export interface DatasetsOptions {
   readonly unitOfWork: UnitOfWork;
   readonly store: DatasetStore;
   readonly tenancy: Tenancy;
-  /** The latest expiry of all tokens of a dataset that were issued until now: Unix seconds. */
-  readonly latestIssued: (dataset: Dataset, now: Date) => number;
+  /** Until which expiry its tokens are to be refused for all that were issued until now: Unix seconds. @throws DomainError */
+  readonly revocationAt: (dataset: Dataset, now: Date) => number;
   readonly cursors: Cursors;
   readonly clock: Clock;
 }
@@ -63,7 +73,7 @@ export interface DatasetsOptions {
 const managed = (dataset: Dataset): ManagedDataset => ({ ...dataset, etag: etagOf(dataset) });
 
 export function createDatasets(options: DatasetsOptions): Datasets {
-  const { unitOfWork, store, tenancy, latestIssued, cursors, clock } = options;
+  const { unitOfWork, store, tenancy, revocationAt, cursors, clock } = options;
 
   /** With several accounts ids are the operator's to choose: a refusal of one that is taken would tell of another account's. */
   async function mayChooseIds(caller: Caller, accounts: AccountTransaction): Promise<boolean> {
@@ -138,9 +148,20 @@ export function createDatasets(options: DatasetsOptions): Datasets {
       await change(caller, id, etag, (current) => {
         const now = clock();
         // Whoever verifies tokens by themselves hears of revocations, not of deletes.
-        return { ...current, deleted: now, revokedUntilExp: latestIssued(current, now) };
+        return { ...current, deleted: now, revokedUntilExp: revocationAt(current, now) };
       });
     },
+
+    async revokeTokens(caller, id) {
+      let revokedUntilExp = 0;
+      await change(caller, id, undefined, (current) => {
+        revokedUntilExp = revocationAt(current, clock());
+        return { ...current, revokedUntilExp };
+      });
+      return revokedUntilExp;
+    },
+
+    listRevocations: () => store.readRevocations(unixSeconds(clock())),
 
     async upsert(caller, requested, inputs, onProgress) {
       const accountId = managedAccount(requireManager(caller), requested, "account_id");

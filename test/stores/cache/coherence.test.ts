@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { canStartRedis, startRedis } from "../../../harness/servers.mjs";
@@ -5,11 +6,13 @@ import type { Account } from "../../../src/domain/accounts/account.js";
 import type { ApiKey } from "../../../src/domain/api-keys/api-key.js";
 import { systemClock } from "../../../src/domain/clock.js";
 import type { Dataset } from "../../../src/domain/datasets/dataset.js";
+import { createDatasets } from "../../../src/domain/datasets/datasets.js";
 import { OPERATOR } from "../../../src/domain/identity/principal.js";
 import { ConcurrentChangeError } from "../../../src/domain/store.js";
 import { createSigningKeyRing } from "../../../src/domain/tile-tokens/key-ring.js";
-import { createTileTokenRevocations } from "../../../src/domain/tile-tokens/revocations.js";
+import { revocationAt } from "../../../src/domain/tile-tokens/revocation.js";
 import { createTileTokens } from "../../../src/domain/tile-tokens/tile-tokens.js";
+import { createCursors } from "../../../src/front/cursors.js";
 import { eventually } from "../../harness/eventually.js";
 import { createTestDatabase, postgresUrl, type TestDatabase } from "../../harness/postgres.js";
 import { redisUrl } from "../../harness/redis.js";
@@ -122,7 +125,14 @@ describe.skipIf(!postgresUrl() || !redisUrl())("two replicas on one PostgreSQL a
   const tileTokensOf = ({ datasets, scopes, generation }: Replica) =>
     createTileTokens({ datasets, scopes, generation, keyRing, lifetime, clock: systemClock });
   const revoke = (replica: Replica, { id }: Dataset) =>
-    createTileTokenRevocations({ ...replica, lifetime, clock: systemClock }).revoke(OPERATOR, id);
+    createDatasets({
+      unitOfWork: replica.unitOfWork,
+      store: replica.datasets,
+      tenancy: "single",
+      revocationAt: (dataset, now) => revocationAt(dataset, now, lifetime),
+      cursors: createCursors([randomBytes(32)]),
+      clock: systemClock,
+    }).revokeTokens(OPERATOR, id);
 
   test("tokens that are revoked on one are refused by the other, which signs later ones at once", async () => {
     const tileTokens = tileTokensOf(there);
